@@ -1,0 +1,19 @@
+"""The few types that every kernel shares."""
+
+comptime Ptr[dt: DType] = Pointer[Scalar[dt], MutUntrackedOrigin]
+"""A raw pointer to elements of `dt`; the caller owns the memory."""
+
+comptime Args = Pointer[Int64, MutUntrackedOrigin]
+"""A task's argument block: addresses, sizes and strides as 64-bit integers."""
+
+
+@always_inline
+def arg_ptr[dt: DType](args: Args, index: Int) -> Ptr[dt]:
+    """Reads argument `index` as the address of elements of `dt`."""
+    return Ptr[dt](unsafe_from_address=Int(args[unsafe_offset=index]))
+
+
+@always_inline
+def arg_int(args: Args, index: Int) -> Int:
+    """Reads argument `index` as a size or stride."""
+    return Int(args[unsafe_offset=index])
