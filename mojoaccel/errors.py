@@ -1,0 +1,355 @@
+"""The root error, the diagnostic every command renders, and the table of error codes.
+
+Each failure that a user can meet has a code `MAnnn`; the hundreds digit names the stage that
+raises it (design: 1 detect, 2 trace, 3 optimize, 4 emit, 5 build, 6 package, 7 run, 8 bench,
+9 command line). `doctor --explain CODE` prints the explanation kept here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+
+class ExitCode(IntEnum):
+    """Process exit codes, the same for every command."""
+
+    OK = 0
+    COMPILE_FAILED = 1
+    USAGE = 2
+    ENVIRONMENT = 3
+    ACCURACY = 4
+    PERFORMANCE = 5
+    INTERNAL = 70
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLoc:
+    """A place in the user's PyTorch source.
+
+    Attributes:
+        file: Path as Python reported it.
+        line: 1-based line number.
+        function: Enclosing function, qualified where known (``Net.forward``).
+        text: The source line, stripped; empty if unknown.
+    """
+
+    file: str
+    line: int
+    function: str = ""
+    text: str = ""
+
+    def __str__(self) -> str:
+        """Return ``file:line in function``."""
+        where = f"{self.file}:{self.line}"
+        return f"{where} in {self.function}" if self.function else where
+
+    def to_json(self) -> list[Any]:
+        """Return the location as a JSON list."""
+        return [self.file, self.line, self.function, self.text]
+
+    @staticmethod
+    def from_json(data: Sequence[Any] | None) -> SourceLoc | None:
+        """Read what `to_json` wrote."""
+        return None if data is None else SourceLoc(*data)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """One row of the code table."""
+
+    name: str
+    exit_code: ExitCode
+    explanation: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding: the only thing the console renders and ``--json`` prints.
+
+    Attributes:
+        code: ``MAnnn``.
+        message: One sentence without the code.
+        severity: ``error`` | ``warning`` | ``note``.
+        loc: Where in the user's source, if known.
+        notes: Further facts, one line each.
+        hint: What to do; empty falls back to the code's own hint.
+    """
+
+    code: str
+    message: str
+    severity: str = "error"
+    loc: SourceLoc | None = None
+    notes: tuple[str, ...] = ()
+    hint: str = ""
+
+    @property
+    def name(self) -> str:
+        """The code's short name, as in ``operator-not-supported``."""
+        return CODES[self.code].name
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object with every field."""
+        return {
+            "code": self.code,
+            "name": self.name,
+            "severity": self.severity,
+            "message": self.message,
+            "location": None
+            if self.loc is None
+            else {
+                "file": self.loc.file,
+                "line": self.loc.line,
+                "function": self.loc.function,
+                "text": self.loc.text,
+            },
+            "notes": list(self.notes),
+            "hint": self.hint or CODES[self.code].hint,
+        }
+
+
+@dataclass
+class MojoaccelError(Exception):
+    """The root of every error mojoaccel raises on purpose.
+
+    Attributes:
+        diagnostics: What went wrong, all of it at once; the first one decides the exit code.
+    """
+
+    diagnostics: tuple[Diagnostic, ...]
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return ``MAnnn name: message`` lines."""
+        return "\n".join(f"{d.code} {d.name}: {d.message}" for d in self.diagnostics)
+
+    @property
+    def code(self) -> str:
+        """Code of the first diagnostic."""
+        return self.diagnostics[0].code
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Exit code that belongs to the first diagnostic."""
+        return CODES[self.code].exit_code
+
+
+def error(
+    code: str,
+    message: str,
+    *,
+    loc: SourceLoc | None = None,
+    notes: Sequence[str] = (),
+    hint: str = "",
+) -> MojoaccelError:
+    """Build the exception for a single diagnostic (the caller raises it)."""
+    return MojoaccelError((Diagnostic(code, message, "error", loc, tuple(notes), hint),))
+
+
+_E = ExitCode
+CODES: dict[str, ErrorInfo] = {
+    # 1: detect and environment
+    "MA101": ErrorInfo(
+        "compiler-not-found",
+        _E.ENVIRONMENT,
+        "No Modular Mojo compiler was found in the options, the environment or on PATH.",
+        "pip install mojo-compiler==1.2.0, or compile with --target reference",
+    ),
+    "MA102": ErrorInfo(
+        "not-modular-mojo",
+        _E.ENVIRONMENT,
+        "A program called mojo was found, but it is not Modular's compiler.",
+        "pip install mojo-compiler==1.2.0 and put its environment first; see mojoaccel doctor",
+    ),
+    "MA103": ErrorInfo(
+        "compiler-version",
+        _E.ENVIRONMENT,
+        "The Mojo compiler found is not a version that mojoaccel emits code for.",
+        "pip install mojo-compiler==1.2.0",
+    ),
+    "MA104": ErrorInfo(
+        "bad-target",
+        _E.USAGE,
+        "The --target string could not be read.",
+        "use cpu, cpu:<triple>+<cpu>[+feature|-feature]..., reference or null",
+    ),
+    # 2: trace
+    "MA201": ErrorInfo(
+        "model-not-found",
+        _E.USAGE,
+        "The model argument names no file, factory, folder or configured model.",
+        "pass file.py:factory, a .pt2 file, a Hugging Face folder, or a name from mojoaccel.toml",
+    ),
+    "MA202": ErrorInfo(
+        "export-failed",
+        _E.COMPILE_FAILED,
+        "torch.export could not trace the model.",
+    ),
+    "MA203": ErrorInfo(
+        "operator-not-supported",
+        _E.COMPILE_FAILED,
+        "The traced graph uses operators that have no lowering. All of them are listed.",
+        "mojoaccel doctor --ops lists what is supported",
+    ),
+    "MA204": ErrorInfo(
+        "data-dependent-control-flow",
+        _E.COMPILE_FAILED,
+        "The model's Python code branches or sizes a tensor on a value that is only known when "
+        "the model runs, so there is no single graph to compile.",
+        "use torch.where / torch.cond, or make the value an argument of the factory",
+    ),
+    "MA205": ErrorInfo(
+        "dynamic-dim-specialized",
+        _E.COMPILE_FAILED,
+        "A dimension was declared dynamic, but the traced graph is only valid for one value of it.",
+        "remove the declaration, or the code that fixes the size",
+    ),
+    "MA206": ErrorInfo(
+        "bad-factory",
+        _E.USAGE,
+        "The model file has no usable factory, or the factory returned something else than a "
+        "module with example inputs.",
+        "return mojoaccel.Example(module, args, dynamic={...}) or (module, args)",
+    ),
+    "MA207": ErrorInfo(
+        "model-code-failed",
+        _E.COMPILE_FAILED,
+        "The model's own code raised while it was constructed or run on the example inputs.",
+    ),
+    "MA208": ErrorInfo(
+        "bad-ir",
+        _E.USAGE,
+        "A graph.ir, plan.ir or model.mojo file could not be read back.",
+    ),
+    "MA209": ErrorInfo(
+        "missing-extra",
+        _E.ENVIRONMENT,
+        "This input needs a package that is not installed.",
+    ),
+    # 3: optimize
+    "MA301": ErrorInfo(
+        "graph-invalid",
+        _E.INTERNAL,
+        "A pass produced a graph that fails verification. This is a defect of mojoaccel.",
+        "report it with --emit graph and --emit plan attached",
+    ),
+    "MA302": ErrorInfo(
+        "form-not-supported",
+        _E.COMPILE_FAILED,
+        "An operator is supported, but not with these arguments, dtypes or shapes.",
+    ),
+    # 4: emit
+    "MA401": ErrorInfo(
+        "emit-failed",
+        _E.INTERNAL,
+        "The plan could not be printed as Mojo. This is a defect of mojoaccel.",
+        "report it with --emit plan attached",
+    ),
+    # 5: build
+    "MA501": ErrorInfo(
+        "build-failed",
+        _E.COMPILE_FAILED,
+        "mojo build rejected the emitted source. Source, command and log are kept.",
+    ),
+    "MA502": ErrorInfo(
+        "build-timeout",
+        _E.COMPILE_FAILED,
+        "The compiler did not finish within the time limit and was stopped.",
+        "raise --build-timeout, or run mojoaccel doctor if even small models hang",
+    ),
+    "MA503": ErrorInfo(
+        "link-failed",
+        _E.COMPILE_FAILED,
+        "The object could not be linked into a shared library.",
+    ),
+    "MA504": ErrorInfo(
+        "forbidden-symbol",
+        _E.INTERNAL,
+        "The library needs symbols outside libc, so it would not run without the SDK.",
+    ),
+    # 6: package
+    "MA601": ErrorInfo(
+        "artifact-invalid",
+        _E.USAGE,
+        "The artifact is incomplete, damaged, or not an artifact.",
+        "compile it again",
+    ),
+    "MA602": ErrorInfo(
+        "accuracy",
+        _E.ACCURACY,
+        "The artifact's answers differ from PyTorch's by more than the float64 referee allows.",
+    ),
+    "MA603": ErrorInfo(
+        "write-failed",
+        _E.ENVIRONMENT,
+        "A file could not be written; nothing was left half-written.",
+        "check free space and permissions",
+    ),
+    "MA604": ErrorInfo(
+        "format-version",
+        _E.USAGE,
+        "The artifact was made by another format version of mojoaccel.",
+        "compile it again with this version",
+    ),
+    # 7: run
+    "MA701": ErrorInfo(
+        "cpu-features-missing",
+        _E.ENVIRONMENT,
+        "This processor lacks instructions that the artifact was compiled for.",
+        "compile again on this machine, or with --target for this processor",
+    ),
+    "MA702": ErrorInfo(
+        "bad-input",
+        _E.USAGE,
+        "An input's name, dtype, rank or shape does not fit the artifact's signature.",
+    ),
+    "MA703": ErrorInfo(
+        "run-failed",
+        _E.COMPILE_FAILED,
+        "The native code reported an error while running.",
+    ),
+    "MA704": ErrorInfo(
+        "session-closed",
+        _E.USAGE,
+        "The session was used after close().",
+    ),
+    "MA705": ErrorInfo(
+        "wrong-platform",
+        _E.ENVIRONMENT,
+        "The artifact was compiled for another operating system or processor family.",
+        "compile again with --target for this machine",
+    ),
+    # 8: bench
+    "MA801": ErrorInfo(
+        "too-slow",
+        _E.PERFORMANCE,
+        "The measured ratio is below the threshold asked for with --fail-under.",
+    ),
+    # 9: command line, configuration and cache
+    "MA901": ErrorInfo(
+        "bad-config",
+        _E.USAGE,
+        "The configuration file or an environment variable has an unknown key or a bad value.",
+    ),
+    "MA902": ErrorInfo(
+        "cache-unusable",
+        _E.ENVIRONMENT,
+        "The cache folder cannot be written; the compile goes on without it.",
+        "set MOJOACCEL_CACHE_DIR to a writable folder",
+    ),
+    "MA903": ErrorInfo(
+        "usage",
+        _E.USAGE,
+        "The command line is not valid.",
+    ),
+    "MA999": ErrorInfo(
+        "internal",
+        _E.INTERNAL,
+        "An unexpected exception. This is a defect of mojoaccel.",
+        "report it with the traceback (--verbose)",
+    ),
+}

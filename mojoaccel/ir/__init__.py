@@ -1,0 +1,1 @@
+"""The compiler's data: dims, types, layouts, graphs and plans. Nothing here imports torch."""

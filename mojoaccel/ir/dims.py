@@ -1,0 +1,282 @@
+"""Sizes: integers or expressions over named dynamic dims.
+
+An `Expr` is a polynomial with integer coefficients over atoms; an atom is a named dim or an
+opaque call (`floordiv`, `mod`, `max`, `min`) of sizes. Polynomials are kept in one canonical
+order, so equal expressions compare, hash and print alike, and print as Python reads them back.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from math import gcd, prod
+from typing import Union
+
+Size = Union[int, "Expr"]
+Monomial = tuple[str, ...]  # sorted atom keys, repeated for powers
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    """A named dynamic dimension and its inclusive range.
+
+    Attributes:
+        name: Identifier, unique in the model.
+        min: Smallest allowed value.
+        max: Largest allowed value; None is unbounded.
+    """
+
+    name: str
+    min: int = 1
+    max: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expr:
+    """A canonical polynomial: sorted ((monomial, coefficient), ...)."""
+
+    terms: tuple[tuple[Monomial, int], ...]
+
+    def __add__(self, other: Size) -> Size:
+        """Return self + other."""
+        return _from_terms([*self.terms, *_terms(other)])
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Size:
+        """Return -self."""
+        return self * -1
+
+    def __sub__(self, other: Size) -> Size:
+        """Return self - other."""
+        return self + other * -1
+
+    def __rsub__(self, other: Size) -> Size:
+        """Return other - self."""
+        return self * -1 + other
+
+    def __mul__(self, other: Size) -> Size:
+        """Return self * other."""
+        return _from_terms(
+            (tuple(sorted(a + b)), x * y) for a, x in self.terms for b, y in _terms(other)
+        )
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Size) -> Size:
+        """Return floor(self / other), simplified when it divides exactly."""
+        return floordiv(self, other)
+
+    def __rfloordiv__(self, other: Size) -> Size:
+        """Return floor(other / self)."""
+        return floordiv(other, self)
+
+    def __mod__(self, other: Size) -> Size:
+        """Return self mod other."""
+        return mod(self, other)
+
+    def __rmod__(self, other: Size) -> Size:
+        """Return other mod self."""
+        return mod(other, self)
+
+    def __str__(self) -> str:
+        """Print as a Python expression."""
+        parts = []
+        for monomial, coefficient in self.terms:
+            factors = [*([str(coefficient)] if coefficient != 1 or not monomial else []), *monomial]
+            parts.append("*".join(factors))
+        return " + ".join(parts).replace("+ -", "- ")
+
+    __repr__ = __str__
+
+
+def symbol(name: str) -> Expr:
+    """Return the expression that is just the dim `name`."""
+    return Expr((((name,), 1),))
+
+
+def _terms(size: Size) -> tuple[tuple[Monomial, int], ...]:
+    if isinstance(size, Expr):
+        return size.terms
+    return (((), int(size)),) if size else ()
+
+
+def _from_terms(terms: Iterable[tuple[Monomial, int]]) -> Size:
+    total: dict[Monomial, int] = {}
+    for monomial, coefficient in terms:
+        total[monomial] = total.get(monomial, 0) + coefficient
+    kept = tuple(
+        sorted(
+            ((m, c) for m, c in total.items() if c),
+            key=lambda t: (-len(t[0]), t[0]),
+        )
+    )
+    if not kept:
+        return 0
+    if len(kept) == 1 and kept[0][0] == ():
+        return kept[0][1]
+    return Expr(kept)
+
+
+def _without(monomial: Monomial, divisor: Monomial) -> Monomial | None:
+    left = list(monomial)
+    for atom in divisor:
+        if atom not in left:
+            return None
+        left.remove(atom)
+    return tuple(left)
+
+
+def exact_div(a: Size, b: Size) -> Size | None:
+    """Return a / b when the polynomial division leaves no remainder, else None."""
+    if b == 1:
+        return a
+    divisor = _terms(b)
+    if not divisor:
+        return None
+    lead_m, lead_c = divisor[0]
+    rest, quotient = a, _from_terms(())
+    for _ in range(64):
+        terms = _terms(rest)
+        if not terms:
+            return quotient
+        monomial = _without(terms[0][0], lead_m)
+        if monomial is None or terms[0][1] % lead_c:
+            return None
+        factor = _from_terms([(monomial, terms[0][1] // lead_c)])
+        quotient, rest = quotient + factor, rest - factor * b
+    return None
+
+
+def _call(name: str, *args: Size) -> Expr:
+    return symbol(f"{name}({', '.join(str(a) for a in args)})")
+
+
+def floordiv(a: Size, b: Size) -> Size:
+    """Return floor(a / b)."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b
+    exact = exact_div(a, b)
+    if exact is not None:
+        return exact
+    if isinstance(b, int) and isinstance(a, Expr):
+        # Take out the part that divides: (8*s + 3) // 4 = 2*s + 3 // 4.
+        whole = _from_terms((m, c // b) for m, c in a.terms if m and c % b == 0)
+        if whole:
+            return whole + floordiv(a - whole * b, b)
+    return _call("floordiv", a, b)
+
+
+def mod(a: Size, b: Size) -> Size:
+    """Return a mod b with Python's sign rule."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a % b
+    return 0 if exact_div(a, b) is not None else _call("mod", a, b)
+
+
+def size_max(a: Size, b: Size) -> Size:
+    """Return max(a, b)."""
+    if isinstance(a, int) and isinstance(b, int):
+        return max(a, b)
+    return a if a == b else _call("max", *sorted((a, b), key=str))
+
+
+def size_min(a: Size, b: Size) -> Size:
+    """Return min(a, b)."""
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b)
+    return a if a == b else _call("min", *sorted((a, b), key=str))
+
+
+def size_prod(sizes: Iterable[Size]) -> Size:
+    """Return the product of `sizes` (1 for none)."""
+    return reduce(lambda x, y: x * y, sizes, 1)
+
+
+_FUNCTIONS = {"floordiv": floordiv, "mod": mod, "max": size_max, "min": size_min}
+_OPERATORS = {
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.FloorDiv: floordiv,
+    ast.Mod: mod,
+}
+
+
+def _walk(tree: ast.expr, names: Mapping[str, Size] | None) -> Size:
+    if isinstance(tree, ast.Constant) and isinstance(tree.value, int):
+        return tree.value
+    if isinstance(tree, ast.Name):
+        return symbol(tree.id) if names is None else names[tree.id]
+    if isinstance(tree, ast.BinOp) and type(tree.op) in _OPERATORS:
+        return _OPERATORS[type(tree.op)](_walk(tree.left, names), _walk(tree.right, names))
+    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
+        return -1 * _walk(tree.operand, names)
+    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
+        return _FUNCTIONS[tree.func.id](*(_walk(a, names) for a in tree.args))
+    raise ValueError(f"not a size expression: {ast.unparse(tree)}")
+
+
+def parse_size(text: str | int) -> Size:
+    """Read a size printed by `str`.
+
+    Raises:
+        ValueError: `text` is not a size expression.
+    """
+    if isinstance(text, int):
+        return text
+    try:
+        return _walk(ast.parse(text, mode="eval").body, None)
+    except (SyntaxError, KeyError) as e:
+        raise ValueError(f"not a size expression: {text}") from e
+
+
+def substitute(size: Size, values: Mapping[str, Size]) -> Size:
+    """Replace every dim of `size` by its value.
+
+    Raises:
+        KeyError: A dim of `size` has no value.
+    """
+    if isinstance(size, int):
+        return size
+    return _walk(ast.parse(str(size), mode="eval").body, values)
+
+
+def evaluate(size: Size, values: Mapping[str, int]) -> int:
+    """Return the number `size` is when every dim has a value.
+
+    Raises:
+        KeyError: A dim of `size` has no value.
+    """
+    result = substitute(size, values)
+    assert isinstance(result, int)
+    return result
+
+
+def free_dims(size: Size) -> set[str]:
+    """Return the names of the dims that `size` depends on."""
+    if isinstance(size, int):
+        return set()
+    tree = ast.parse(str(size), mode="eval")
+    called = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - called
+
+
+def size_gcd(sizes: Iterable[Size]) -> int:
+    """Return the largest integer known to divide every size (0 for no sizes)."""
+    return reduce(gcd, (c for s in sizes for _, c in _terms(s)), 0)
+
+
+def upper_bound(size: Size, dims: Mapping[str, Dim]) -> int | None:
+    """Return a bound that `size` never exceeds, or None (positive coefficients and atoms only)."""
+    total = 0
+    for monomial, coefficient in _terms(size):
+        tops = [dims[a].max if a in dims else None for a in monomial]
+        if coefficient < 0:
+            tops = [dims[a].min if a in dims else None for a in monomial]
+        if any(t is None for t in tops):
+            return None
+        total += coefficient * prod(t for t in tops if t is not None)
+    return total
