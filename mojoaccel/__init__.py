@@ -1,0 +1,40 @@
+"""Compile PyTorch models ahead of time into native artifacts made of readable Mojo.
+
+Everything is imported on first use: ``import mojoaccel`` loads neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mojoaccel.api import compile as compile
+    from mojoaccel.api import detect as detect
+    from mojoaccel.api import load as load
+    from mojoaccel.example import Example as Example
+    from mojoaccel.runtime.session import Session as Session
+
+_HOMES = {
+    "compile": "mojoaccel.api",
+    "detect": "mojoaccel.api",
+    "load": "mojoaccel.runtime.session",
+    "Example": "mojoaccel.example",
+    "Session": "mojoaccel.runtime.session",
+}
+
+__all__ = ["Example", "Session", "__version__", "compile", "detect", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that defines `name` on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)
