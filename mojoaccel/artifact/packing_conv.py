@@ -1,0 +1,27 @@
+"""Packs convolution and recurrent weights into the layouts that the Mojo kernels read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def conv_panel(out_channels: int, lanes: int) -> int:
+    """Returns the output channels per weight panel: the least padding, then two vectors.
+
+    `out_channels` counts one group; `lanes` is the SIMD width of the accumulation type.
+    """
+    order = (2, 3, 4, 1)
+    waste = {v: -out_channels % (v * lanes) for v in order}
+    return min(order, key=lambda v: (waste[v], order.index(v))) * lanes
+
+
+def pack_conv_weight(weight: np.ndarray, groups: int, panel: int) -> np.ndarray:
+    """Packs `[OC, IC/groups, KH, KW]` into `[groups, panels, KH*KW*IC/groups, panel]`."""
+    oc, ic, kh, kw = weight.shape
+    per_group = oc // groups
+    panels = -(-per_group // panel)
+    packed = np.zeros((groups, panels * panel, kh * kw * ic), weight.dtype)
+    packed[:, :per_group] = weight.transpose(0, 2, 3, 1).reshape(groups, per_group, -1)
+    return np.ascontiguousarray(
+        packed.reshape(groups, panels, panel, -1).transpose(0, 1, 3, 2)
+    )

@@ -1,0 +1,174 @@
+"""Gathers the input values under a convolution's window into rows for the register tile."""
+
+from std.sys import CompilationTarget, simd_width_of
+from std.math import iota
+from std.sys.intrinsics import masked_load
+
+from maccel.types import Ptr
+
+
+@fieldwise_init
+struct ImageView[dt: DType](Copyable, Movable, TrivialRegisterPassable):
+    """A channels-last image batch: `address = n*sn + h*sh + w*sw + channel`."""
+
+    var data: Ptr[Self.dt]
+    var count: Int
+    var height: Int
+    var width: Int
+    var sn: Int
+    var sh: Int
+    var sw: Int
+
+
+@always_inline
+def copy_run[
+    dt: DType, acc: DType, count: Int
+](source: Ptr[dt], target: Ptr[acc]):
+    """Copies `count` consecutive elements, converting them; reads nothing beyond.
+    """
+    comptime lanes = simd_width_of[acc]()
+    comptime whole = count // lanes
+    comptime rest = count % lanes
+    comptime if whole <= 8:
+        comptime for i in range(whole):
+            target.unsafe_store(
+                i * lanes,
+                source.unsafe_load[width=lanes](i * lanes).cast[acc](),
+            )
+    else:
+        for i in range(whole):
+            target.unsafe_store(
+                i * lanes,
+                source.unsafe_load[width=lanes](i * lanes).cast[acc](),
+            )
+    comptime if rest > 0:
+        copy_tail[dt, acc, rest](
+            source.unsafe_offset(whole * lanes),
+            target.unsafe_offset(whole * lanes),
+        )
+
+
+@always_inline
+def copy_tail[
+    dt: DType, acc: DType, count: Int
+](source: Ptr[dt], target: Ptr[acc]):
+    """Copies fewer elements than a vector has, in descending powers of two."""
+    comptime if count >= 8:
+        target.unsafe_store(0, source.unsafe_load[width=8](0).cast[acc]())
+        comptime if count > 8:
+            copy_tail[dt, acc, count - 8](
+                source.unsafe_offset(8), target.unsafe_offset(8)
+            )
+    elif count >= 4:
+        target.unsafe_store(0, source.unsafe_load[width=4](0).cast[acc]())
+        comptime if count > 4:
+            copy_tail[dt, acc, count - 4](
+                source.unsafe_offset(4), target.unsafe_offset(4)
+            )
+    elif count >= 2:
+        target.unsafe_store(0, source.unsafe_load[width=2](0).cast[acc]())
+        comptime if count > 2:
+            copy_tail[dt, acc, count - 2](
+                source.unsafe_offset(2), target.unsafe_offset(2)
+            )
+    else:
+        target.unsafe_store(0, source[].cast[acc]())
+
+
+@always_inline
+def copy_or_zero[
+    dt: DType, acc: DType, count: Int
+](source: Ptr[dt], target: Ptr[acc], inside: Bool):
+    """Copies `count` elements, or writes zeros if the tap lies in the padding.
+    """
+    if inside:
+        copy_run[dt, acc, count](source, target)
+    else:
+        zero_run(target, count)
+
+
+@always_inline
+def zero_run[acc: DType](target: Ptr[acc], count: Int):
+    """Writes `count` zeros."""
+    comptime lanes = simd_width_of[acc]()
+    var i = 0
+    while i + lanes <= count:
+        target.unsafe_store(i, SIMD[acc, lanes](0))
+        i += lanes
+    while i < count:
+        target[unsafe_offset=i] = 0
+        i += 1
+
+
+@no_inline
+def gather_rows[
+    dt: DType,
+    acc: DType,
+    channels: Int,
+    kernel_h: Int,
+    kernel_w: Int,
+    stride_h: Int,
+    stride_w: Int,
+    pad_h: Int,
+    pad_w: Int,
+    dilation_h: Int,
+    dilation_w: Int,
+    lda: Int,
+](
+    x: ImageView[dt],
+    out_h: Int,
+    out_w: Int,
+    first_pixel: Int,
+    count: Int,
+    target: Ptr[acc],
+):
+    """Writes the windows of `count` output pixels as rows of [kernel_h][kernel_w][channels].
+
+    A whole kernel row is one run of memory where neighbouring pixels touch (undilated, ungrouped
+    and dense images), which is what makes the three-channel first layer cheap.
+
+    Args:
+        x: Input; its data points at the first channel of the group.
+        out_h: Height of the output.
+        out_w: Width of the output.
+        first_pixel: Index of the first output pixel, counted over the batch.
+        count: Number of output pixels.
+        target: Rows, `lda` elements apart.
+    """
+    var in_image = first_pixel % (out_h * out_w)
+    var n = first_pixel // (out_h * out_w)
+    var oh = in_image // out_w
+    var ow = in_image % out_w
+    var touching = dilation_w == 1 and x.sw == channels
+    for r in range(count):
+        var row = target.unsafe_offset(r * lda)
+        var iw0 = ow * stride_w - pad_w
+        var ih0 = oh * stride_h - pad_h
+        var image = x.data.unsafe_offset(n * x.sn)
+        var whole = iw0 >= 0 and iw0 + (kernel_w - 1) * dilation_w < x.width
+        for kh in range(kernel_h):
+            var ih = ih0 + kh * dilation_h
+            var taps = row.unsafe_offset(kh * kernel_w * channels)
+            if ih < 0 or ih >= x.height:
+                zero_run(taps, kernel_w * channels)
+                continue
+            var line = image.unsafe_offset(ih * x.sh)
+            if whole and touching:
+                copy_run[dt, acc, kernel_w * channels](
+                    line.unsafe_offset(iw0 * x.sw), taps
+                )
+            else:
+                for kw in range(kernel_w):
+                    var iw = iw0 + kw * dilation_w
+                    copy_or_zero[dt, acc, channels](
+                        line.unsafe_offset(iw * x.sw),
+                        taps.unsafe_offset(kw * channels),
+                        iw >= 0 and iw < x.width,
+                    )
+        ow += 1
+        if ow == out_w:
+            ow = 0
+            oh += 1
+            if oh == out_h:
+                oh = 0
+                n += 1

@@ -1,0 +1,102 @@
+"""The register tile of convolution: output pixels times output channels.
+
+The tile is an outer-product GEMM micro-kernel (Goto and van de Geijn 2008): rows are output
+pixels, columns are output channels of one packed weight panel. Rows lie in memory one after the
+other at a stride known at compile time, so that every load has an immediate displacement and no
+register holds a row pointer; this is what allows 14 rows on AVX-512.
+"""
+
+from std.math import fma
+from std.sys import CompilationTarget, simd_width_of
+
+from maccel.types import Ptr
+
+
+@always_inline
+def tile_rows[acc: DType, panel: Int]() -> Int:
+    """Returns how many output pixels share a register tile with `panel` channels.
+
+    The accumulators, one row of the panel and one broadcast value must fit in the register file:
+    32 vectors on AVX-512 and NEON, 16 on AVX2. Even the smallest tile has enough independent
+    chains (8 or more) to hide the latency of FMA.
+    """
+    comptime vectors = panel // simd_width_of[acc]()
+    comptime if CompilationTarget.has_avx512f() or not CompilationTarget.is_x86():
+        comptime if vectors <= 2:
+            return 14
+        elif vectors == 3:
+            return 9
+        else:
+            return 7 if vectors == 4 else max(1, 28 // vectors)
+    else:
+        comptime if vectors <= 2:
+            return 6
+        else:
+            return 4 if vectors == 3 else max(1, 12 // vectors)
+
+
+@no_inline
+def multiply_tile[
+    acc: DType, wt: DType, rows: Int, panel: Int, lda: Int
+](a: Ptr[acc], b: Ptr[wt], c: Ptr[acc], depth: Int, first: Bool):
+    """Computes `c[rows, panel] (+)= a[rows, depth] @ b[depth, panel]`.
+
+    Not inlined: layers with the same `lda` and panel share one copy, whatever their epilogues.
+
+    Parameters:
+        acc: Type of the values and of the sums.
+        wt: Stored type of the weights.
+        rows: Rows of the tile.
+        panel: Columns, a multiple of the SIMD width.
+        lda: Elements from one row of `a` to the next.
+
+    Args:
+        a: First row.
+        b: Weights, `depth` rows of `panel` elements.
+        c: Result, `rows` rows of `panel` elements.
+        depth: Length of the reduction.
+        first: Start from zero instead of from what `c` holds.
+    """
+    comptime lanes = simd_width_of[acc]()
+    comptime vectors = panel // lanes
+    comptime V = SIMD[acc, lanes]
+    comptime unroll = 4
+    var sums = Array[V, rows * vectors](fill=V(0))
+    if not first:
+        comptime for i in range(rows):
+            comptime for j in range(vectors):
+                sums[i * vectors + j] = c.unsafe_load[width=lanes](
+                    i * panel + j * lanes
+                )
+    var ap = a
+    var bp = b
+    for _ in range(depth // unroll):
+        comptime for u in range(unroll):
+            var row = Array[V, vectors](fill=V(0))
+            comptime for j in range(vectors):
+                row[j] = bp.unsafe_load[width=lanes](
+                    u * panel + j * lanes
+                ).cast[acc]()
+            comptime for i in range(rows):
+                var value = V(ap[unsafe_offset=i * lda + u])
+                comptime for j in range(vectors):
+                    sums[i * vectors + j] = fma(
+                        value, row[j], sums[i * vectors + j]
+                    )
+        ap = ap.unsafe_offset(unroll)
+        bp = bp.unsafe_offset(unroll * panel)
+    for k in range(depth % unroll):
+        var row = Array[V, vectors](fill=V(0))
+        comptime for j in range(vectors):
+            row[j] = bp.unsafe_load[width=lanes](k * panel + j * lanes).cast[
+                acc
+            ]()
+        comptime for i in range(rows):
+            var value = V(ap[unsafe_offset=i * lda + k])
+            comptime for j in range(vectors):
+                sums[i * vectors + j] = fma(
+                    value, row[j], sums[i * vectors + j]
+                )
+    comptime for i in range(rows):
+        comptime for j in range(vectors):
+            c.unsafe_store(i * panel + j * lanes, sums[i * vectors + j])

@@ -1,0 +1,146 @@
+"""Checks conv2d against a naive loop; inputs are exact, so results must be equal."""
+
+from std.sys import simd_width_of
+from std.testing import assert_equal
+
+from maccel.conv import conv2d
+from maccel.team import Team
+from maccel.types import Ptr
+
+from team_fixture import buffer, control_block, filled
+
+
+def check[
+    dt: DType,
+    ic: Int,
+    oc: Int,
+    kh: Int,
+    kw: Int,
+    stride: Int,
+    pad: Int,
+    dilation: Int,
+    groups: Int,
+    vectors: Int,
+](
+    count: Int, height: Int, width: Int, padded_pixel: Int, team_size: Int
+) raises:
+    comptime acc = DType.float64 if dt == DType.float64 else DType.float32
+    comptime panel = vectors * simd_width_of[acc]()
+    comptime gi = ic // groups
+    comptime go = oc // groups
+    comptime panels = (go + panel - 1) // panel
+    comptime depth = kh * kw * gi
+    var sw = ic + padded_pixel
+    var oh = (height + 2 * pad - dilation * (kh - 1) - 1) // stride + 1
+    var ow = (width + 2 * pad - dilation * (kw - 1) - 1) // stride + 1
+    var x = filled[dt](count * height * width * sw, 1)
+    var w = filled[dt](oc * depth, 2)
+    var packed = buffer[dt](groups * panels * depth * panel)
+    for i in range(groups * panels * depth * panel):
+        packed[unsafe_offset=i] = 0
+    for o in range(oc):
+        var at = (o // go * panels + o % go // panel) * depth
+        for k in range(depth):
+            packed[unsafe_offset=(at + k) * panel + o % go % panel] = w[
+                unsafe_offset=o * depth + k
+            ]
+    var y = buffer[acc](count * oh * ow * oc)
+    for i in range(count * oh * ow * oc):
+        y[unsafe_offset=i] = -1000
+
+    def store[lanes: Int](n: Int, p: Int, col: Int, v: SIMD[acc, lanes]) {imm}:
+        y.unsafe_store((n * oh * ow + p) * oc + col, v)
+
+    var block = control_block(team_size, 4 << 20)
+    for tid in range(team_size):
+        conv2d[
+            dt,
+            acc,
+            dt,
+            ic,
+            oc,
+            kh,
+            kw,
+            stride,
+            stride,
+            pad,
+            pad,
+            dilation,
+            dilation,
+            groups,
+            panel,
+        ](
+            Team(block, tid),
+            x,
+            packed,
+            count,
+            height,
+            width,
+            height * width * sw,
+            width * sw,
+            sw,
+            oh,
+            ow,
+            store,
+        )
+    for n in range(count):
+        for p in range(oh * ow):
+            for o in range(oc):
+                var sum = Scalar[acc](0)
+                for r in range(kh):
+                    for s in range(kw):
+                        var ih = p // ow * stride - pad + r * dilation
+                        var iw = p % ow * stride - pad + s * dilation
+                        if ih < 0 or ih >= height or iw < 0 or iw >= width:
+                            continue
+                        var at = ((n * height + ih) * width + iw) * sw
+                        var k = (o * kh + r) * kw + s
+                        for c in range(gi):
+                            sum += (
+                                x[unsafe_offset=at + o // go * gi + c].cast[
+                                    acc
+                                ]()
+                                * w[unsafe_offset=k * gi + c].cast[acc]()
+                            )
+                assert_equal(y[unsafe_offset=(n * oh * ow + p) * oc + o], sum)
+
+
+def test_dense_3x3() raises:
+    comptime F = DType.float32
+    for team_size in range(1, 4):
+        check[F, 5, 37, 3, 3, 1, 1, 1, 1, 2](2, 6, 7, 0, team_size)
+    check[F, 5, 37, 3, 3, 1, 1, 1, 1, 2](1, 1, 1, 0, 2)
+    check[F, 5, 37, 3, 3, 1, 1, 1, 1, 2](3, 15, 16, 4, 4)
+    check[F, 5, 37, 3, 3, 1, 1, 1, 1, 2](0, 4, 4, 0, 2)
+
+
+def test_strides_dilation_and_groups() raises:
+    comptime F = DType.float32
+    check[F, 12, 40, 3, 2, 2, 2, 2, 4, 1](2, 9, 10, 0, 2)
+    check[F, 3, 33, 7, 7, 2, 3, 1, 1, 2](1, 23, 22, 0, 3)
+
+
+def test_pointwise_dense_and_strided() raises:
+    comptime F = DType.float32
+    for pixels in range(13, 16):
+        check[F, 24, 48, 1, 1, 1, 0, 1, 1, 3](1, 1, pixels, 0, 2)
+    check[F, 24, 48, 1, 1, 1, 0, 1, 1, 3](2, 7, 9, 8, 2)
+    check[F, 24, 48, 1, 1, 1, 0, 1, 1, 3](2, 7, 9, 0, 2)
+
+
+def test_long_reduction() raises:
+    check[DType.float32, 401, 20, 3, 3, 1, 1, 1, 1, 2](1, 4, 5, 0, 2)
+
+
+def test_other_types() raises:
+    check[DType.float64, 6, 20, 3, 3, 1, 1, 1, 1, 2](1, 5, 6, 0, 2)
+    check[DType.bfloat16, 6, 20, 1, 1, 1, 0, 1, 1, 2](1, 5, 6, 0, 2)
+
+
+def main() raises:
+    test_dense_3x3()
+    test_strides_dilation_and_groups()
+    test_pointwise_dense_and_strided()
+    test_long_reduction()
+    test_other_types()
+    print("ok")
