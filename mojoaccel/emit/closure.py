@@ -1,0 +1,281 @@
+"""Prints closures: the load, store and body functions that kernels call for each vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from mojoaccel.emit import syntax
+from mojoaccel.errors import error
+from mojoaccel.ir.dims import Size, size_prod
+from mojoaccel.ir.plan import Closure, ScalarOp, View
+from mojoaccel.ir.types import BOOL, I64, DType
+from mojoaccel.ops.lazy import IOTA
+
+COORD_NAMES = {1: ("i",), 2: ("row", "col"), 3: ("batch", "row", "col")}
+
+
+@dataclass
+class ClosurePrinter:
+    """Prints one closure.
+
+    Attributes:
+        closure: What to print.
+        pointer: Gives the variable that points at a view's first element.
+        imports: Receives (module, name) pairs that the text needs.
+        dims: Receives the names of dynamic dims that the text uses.
+    """
+
+    closure: Closure
+    pointer: Callable[[View], str]
+    imports: set[tuple[str, str]]
+    dims: set[str]
+    lines: list[str] = field(default_factory=list)
+
+    def print(self, name: str) -> list[str]:
+        """Return the lines of ``def name[w: Int](...)``, unindented."""
+        c = self.closure
+        self.views = [*c.operands, *c.outputs]
+        self.coords = COORD_NAMES.get(len(c.coords)) or tuple(f"i{k}" for k in range(len(c.coords)))
+        self.vector = c.vector_coord % len(c.coords) if c.coords else 0
+        self._split_coords()
+        value_type = syntax.simd(self._arg_dtype())
+        params = ", ".join(f"{n}: Int" for n in self.coords)
+        head = {
+            "load": f"def {name}[w: Int]({params}) {{imm}} -> {syntax.simd(self._result_dtype())}:",
+            "store": f"def {name}[w: Int]({params}, value: {value_type}) {{imm}}:",
+            "body": f"def {name}[w: Int]({params}) {{imm}}:",
+        }[c.kind]
+        for op in c.body.ops:
+            self.lines.append(f"var {op.name} = {self._step(op)}")
+        if c.kind == "load":
+            self.lines.append(f"return {c.body.results[0]}")
+        else:
+            for view, result in zip(c.outputs, c.body.results, strict=True):
+                self.lines.append(self._store(view, result))
+        text = [line for line in self.splits if self._used(line)] + self.lines
+        return ["@always_inline", head, *("    " + line for line in text)]
+
+    # -- coordinates ------------------------------------------------------------------------
+
+    def _split_coords(self) -> None:
+        """Find, for each coordinate, the runs of axes that all views walk as one."""
+        self.splits: list[str] = []
+        self.runs: list[tuple[str, int, bool]] = []  # (variable, innermost axis, vectorised)
+        shape = self.closure.domain
+        for number, (name, axes) in enumerate(zip(self.coords, self.closure.coords, strict=True)):
+            runs: list[list[int]] = []
+            for axis in axes:
+                if shape[axis] == 1:
+                    continue
+                last = runs[-1][-1] if runs else -1
+                if runs and all(v.strides[last] == v.strides[axis] * shape[axis] for v in self.views):
+                    runs[-1].append(axis)
+                else:
+                    runs.append([axis])
+            vectorised = number == self.vector
+            self._name_runs(name, runs, vectorised)
+
+    def _name_runs(self, name: str, runs: list[list[int]], vectorised: bool) -> None:
+        shape = self.closure.domain
+        if len(runs) == 1:
+            self.runs.append((name, runs[0][-1], vectorised))
+            return
+        rest = name
+        if vectorised and runs:
+            rest = f"{name}s"
+            self.splits.append(f"var {rest} = {self._memory('span')}[w]({name})")
+        names = [f"{name}_{k}" for k in range(len(runs))]
+        lines = []
+        for k in range(len(runs) - 1, -1, -1):
+            extent = size_prod(shape[a] for a in runs[k])
+            if k == 0:
+                lines.append(f"var {names[k]} = {rest}")
+            else:
+                n = self._scalar_or_vector(extent, vectorised)
+                lines.append(f"var {names[k]} = {rest} % {n}")
+                lines.append(f"var {names[k]}q = {rest} // {n}")
+                rest = f"{names[k]}q"
+        self.splits.extend(lines)
+        self.runs.extend((n, run[-1], vectorised) for n, run in zip(names, runs, strict=True))
+        if vectorised:
+            self.scattered = True
+
+    scattered: bool = False
+
+    def _scalar_or_vector(self, value: Size, vector: bool) -> str:
+        text = self._size(value)
+        return f"SIMD[DType.int64, w]({text})" if vector else _paren(text)
+
+    def _used(self, line: str) -> bool:
+        name = line.split(" ")[1]
+        everything = "\n".join([*self.splits, *self.lines])
+        return everything.replace(f"var {name} =", "").count(name) > 0
+
+    def _size(self, value: Size) -> str:
+        if not isinstance(value, int):
+            from mojoaccel.ir.dims import free_dims
+
+            self.dims |= free_dims(value)
+        return syntax.size(value)
+
+    def _address(self, view: View) -> tuple[str, Size | None]:
+        """Return the scalar offset of the vector's first lane and its stride along the lanes.
+
+        The stride is None when lanes do not lie at equal distances (a scattered vector).
+        """
+        terms, step = [], 0
+        for name, axis, vectorised in self.runs:
+            stride = view.strides[axis]
+            if vectorised and not self.scattered:
+                step = stride
+            if vectorised and self.scattered:
+                continue
+            terms.append(self._product(stride, name))
+        text = " + ".join(t for t in terms if t) or "0"
+        if self.scattered and any(v and view.strides[a] != 0 for _, a, v in self.runs):
+            return text, None
+        return text, step
+
+    def _product(self, stride: Size, name: str) -> str:
+        self._size(stride)
+        return syntax.product(stride, name)
+
+    def _lane_offsets(self, view: View) -> str:
+        """Return the vector of offsets of a scattered view."""
+        base, _ = self._address(view)
+        parts = [f"SIMD[DType.int64, w]({base})"]
+        for name, axis, vectorised in self.runs:
+            if vectorised and view.strides[axis] != 0:
+                parts.append(f"{name} * SIMD[DType.int64, w]({self._size(view.strides[axis])})")
+        return " + ".join(parts)
+
+    # -- steps ------------------------------------------------------------------------------
+
+    def _memory(self, name: str) -> str:
+        self.imports.add(("maccel.memory", name))
+        return name
+
+    def _load(self, op: ScalarOp) -> str:
+        view = self.closure.operands[op.args[0]]
+        if view.buffer == IOTA:
+            return self._iota(view)
+        base, step = self._address(view)
+        p = self.pointer(view)
+        if step is None:
+            text = f"{self._memory('gather')}[w]({p}, {self._lane_offsets(view)})"
+        elif step == 1:
+            text = f"{self._memory('load')}[w]({p}, {base})"
+        elif step == 0:
+            text = f"{self._memory('splat')}[w]({p}, {base})"
+        else:
+            text = f"{self._memory('load_strided')}[w]({p}, {base}, {self._size(step)})"
+        return f"{text}.ne(0)" if view.dtype == BOOL else text
+
+    def _iota(self, view: View) -> str:
+        base, step = self._address(view)
+        if view.offset != 0:
+            base = f"{self._size(view.offset)} + {base}"
+        if step is None:
+            return f"{self._lane_offsets(view)} + SIMD[DType.int64, w]({self._size(view.offset)})"
+        if step == 0:
+            return f"SIMD[DType.int64, w]({base})"
+        return f"{self._memory('span')}[w]({base}, {self._size(step)})"
+
+    def _gather(self, op: ScalarOp) -> str:
+        view = self.closure.operands[op.args[0]]
+        base, step = self._address(view)
+        if step is None:
+            start = self._lane_offsets(view)
+        elif step == 0:
+            start = f"SIMD[DType.int64, w]({base})"
+        else:
+            start = f"{self._memory('span')}[w]({base}, {self._size(step)})"
+        parts = [start]
+        for index, stride, extent in op.args[1:]:
+            wrapped = (
+                f"{self._memory('wrap_index')}[w]({index}, {self._size(extent)}, status)"
+                if extent is not None
+                else index
+            )
+            parts.append(f"{wrapped} * SIMD[DType.int64, w]({self._size(stride)})")
+        text = f"{self._memory('gather')}[w]({self.pointer(view)}, {' + '.join(parts)})"
+        return f"{text}.ne(0)" if view.dtype == BOOL else text
+
+    def _step(self, op: ScalarOp) -> str:  # noqa: PLR0911 (one spelling per kind of step)
+        a = op.args
+        if op.function == "load":
+            return self._load(op)
+        if op.function == "gather":
+            return self._gather(op)
+        if op.function == "arg":
+            return "value"
+        if op.function == "const":
+            if not isinstance(a[0], (int, float)):
+                self._size(a[0])
+            return self._constant(a[0], op.dtype)
+        if op.function == "cast":
+            return self._cast(a[0], op.dtype)
+        if op.function in syntax.INFIX:
+            return f"{a[0]} {syntax.INFIX[op.function]} {a[1]}"
+        if op.function in syntax.METHODS:
+            return f"{a[0]}.{op.function}({a[1]})"
+        if op.function == "select":
+            return f"{a[0]}.select({a[1]}, {a[2]})"
+        if op.function == "neg":
+            return f"-{a[0]}"
+        if op.function == "not_":
+            return f"~{a[0]}"
+        if op.function in ("abs", "min", "max"):
+            return f"{op.function}({', '.join(a)})"
+        self.imports.add(("maccel.math", op.function))
+        return f"{op.function}({', '.join(a)})"
+
+    def _constant(self, value: object, d: DType) -> str:
+        text = syntax.constant(value, d)
+        for name in ("neg_inf", "inf", "nan"):
+            if f"({name}[" in text:
+                self.imports.add(("std.utils.numerics", name))
+        return text
+
+    def _cast(self, name: str, to: DType) -> str:
+        source = next(op.dtype for op in self.closure.body.ops if op.name == name)
+        if to == BOOL:
+            return f"{name}.ne(0)"
+        if source == to:
+            return name
+        return f"{name}.cast[{syntax.dtype(to)}]()"
+
+    def _store(self, view: View, result: str) -> str:
+        source = next(op.dtype for op in self.closure.body.ops if op.name == result)
+        value = result
+        if source == BOOL:
+            value = f"{result}.cast[DType.uint8]()"
+        elif source != view.dtype:
+            value = f"{result}.cast[{syntax.dtype(view.dtype)}]()"
+        base, step = self._address(view)
+        p = self.pointer(view)
+        if step is None:
+            return f"{self._memory('scatter')}({p}, {self._lane_offsets(view)}, {value})"
+        if step == 1:
+            return f"{self._memory('store')}({p}, {base}, {value})"
+        if step == 0:  # one element: the vector coordinate has size 1
+            return f"{p}[unsafe_offset={base}] = {value}[0]"
+        return f"{self._memory('store_strided')}({p}, {base}, {self._size(step)}, {value})"
+
+    def _arg_dtype(self) -> DType:
+        found = [op.dtype for op in self.closure.body.ops if op.function == "arg"]
+        if not found and self.closure.kind == "store":
+            raise error("MA401", "a store closure does not use the kernel's value")
+        return found[0] if found else I64
+
+    def _result_dtype(self) -> DType:
+        result = self.closure.body.results[0]
+        return next(op.dtype for op in self.closure.body.ops if op.name == result)
+
+
+def _paren(text: str) -> str:
+    return text if text.replace("_", "").isalnum() else f"({text})"
+
+
+__all__: Sequence[str] = ("ClosurePrinter",)

@@ -1,0 +1,132 @@
+"""Every spelling that depends on the Mojo version (1.2.0)."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from typing import Any
+
+from mojoaccel.ir.dims import Expr, Size
+from mojoaccel.ir.types import BOOL, DType
+
+INFIX = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "and_": "&",
+    "or_": "|",
+    "xor_": "^",
+    "shl": "<<",
+    "shr": ">>",
+}
+"""Scalar functions printed as operators."""
+
+METHODS = ("eq", "ne", "lt", "le", "gt", "ge")
+"""Scalar functions printed as methods of the first operand."""
+
+KEYWORDS = frozenset(
+    "and as break comptime continue def del elif else except finally for from fn if import in is "
+    "let match mut not or out owned pass raise raises read ref return self struct trait try var "
+    "where while with".split()
+)
+
+
+def identifier(text: str) -> str:
+    """Return `text` as a Mojo identifier."""
+    name = re.sub(r"\W+", "_", text).strip("_") or "value"
+    if name[0].isdigit() or name in KEYWORDS:
+        name = f"_{name}"
+    return name
+
+
+def dtype(d: DType, *, compute: bool = False) -> str:
+    """Print an element type; bool is a byte in memory and a mask while computing."""
+    return "DType.bool" if compute and d == BOOL else f"DType.{d.mojo}"
+
+
+def simd(d: DType, width: str = "w") -> str:
+    """Print the vector type that a value of type `d` is computed in."""
+    return f"SIMD[{dtype(d, compute=True)}, {width}]"
+
+
+def _size(tree: ast.expr) -> str:
+    if isinstance(tree, ast.Constant):
+        return str(tree.value)
+    if isinstance(tree, ast.Name):
+        return identifier(tree.id)
+    if isinstance(tree, ast.UnaryOp):
+        return f"-{_size(tree.operand)}"
+    if isinstance(tree, ast.BinOp):
+        sign = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}[type(tree.op)]
+        left, right = _size(tree.left), _size(tree.right)
+        if isinstance(tree.op, ast.Mult):
+            left, right = _atom(tree.left, left), _atom(tree.right, right)
+        return f"{left} {sign} {right}"
+    assert isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name)
+    args = [_size(a) for a in tree.args]
+    if tree.func.id in ("floordiv", "mod"):
+        sign = "//" if tree.func.id == "floordiv" else "%"
+        return f"(({args[0]}) {sign} {_atom(tree.args[1], args[1])})"
+    return f"{tree.func.id}({', '.join(args)})"
+
+
+def _atom(tree: ast.expr, text: str) -> str:
+    plain = isinstance(tree, (ast.Constant, ast.Name, ast.Call))
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Mult):
+        plain = True
+    return text if plain else f"({text})"
+
+
+def size(value: Size) -> str:
+    """Print a size as a Mojo Int expression."""
+    if isinstance(value, int):
+        return str(value)
+    return _size(ast.parse(str(value), mode="eval").body)
+
+
+def product(coefficient: Size, factor: str) -> str:
+    """Print ``factor * coefficient``, simplified for 0 and 1."""
+    if coefficient == 0:
+        return ""
+    if coefficient == 1:
+        return factor
+    text = size(coefficient)
+    simple = isinstance(coefficient, int) or re.fullmatch(r"[\w* ]+", text)
+    return f"{factor} * {text if simple else f'({text})'}"
+
+
+def number(value: Any) -> str:
+    """Print a Python number as a Mojo literal expression."""
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float):
+        if math.isnan(value):
+            return "NAN"
+        if math.isinf(value):
+            return "INF" if value > 0 else "-INF"
+        return repr(value)
+    return str(value)
+
+
+def constant(value: Any, d: DType) -> str:
+    """Print a constant vector of type `d`."""
+    if isinstance(value, Expr):
+        return f"{simd(d)}({size(value)})"
+    if d == BOOL:
+        return f"{simd(d)}(fill={bool(value)})"
+    if d.is_float:
+        value = float(value)
+        if math.isnan(value) or math.isinf(value):
+            helper = "nan" if math.isnan(value) else "inf" if value > 0 else "neg_inf"
+            return f"{simd(d)}({helper}[{dtype(d)}]())"
+        return f"{simd(d)}({value!r})"
+    return f"{simd(d)}({int(value)})"
+
+
+def param(value: Any) -> str:
+    """Print a compile-time parameter."""
+    if isinstance(value, DType):
+        return dtype(value)
+    return number(value)

@@ -1,0 +1,96 @@
+"""Reading and writing vectors: contiguous, broadcast, strided and gathered.
+
+Emitted closures address every operand through these functions, so that one vector of `w`
+consecutive positions can come from any strided window.
+"""
+
+from std.math import iota
+
+from maccel.types import Ptr
+
+
+@always_inline
+def load[dt: DType, //, w: Int](p: Ptr[dt], offset: Int) -> SIMD[dt, w]:
+    """Loads `w` neighbours."""
+    return p.unsafe_load[width=w](offset)
+
+
+@always_inline
+def splat[dt: DType, //, w: Int](p: Ptr[dt], offset: Int) -> SIMD[dt, w]:
+    """Loads one element and repeats it."""
+    return SIMD[dt, w](p[unsafe_offset=offset])
+
+
+@always_inline
+def load_strided[
+    dt: DType, //, w: Int
+](p: Ptr[dt], offset: Int, stride: Int) -> SIMD[dt, w]:
+    """Loads `w` elements that lie `stride` apart."""
+    var v = SIMD[dt, w](0)
+    comptime for lane in range(w):
+        v[lane] = p[unsafe_offset = offset + lane * stride]
+    return v
+
+
+@always_inline
+def gather[
+    dt: DType, //, w: Int
+](p: Ptr[dt], offsets: SIMD[DType.int64, w]) -> SIMD[dt, w]:
+    """Loads the element at each offset."""
+    var v = SIMD[dt, w](0)
+    comptime for lane in range(w):
+        v[lane] = p[unsafe_offset = Int(offsets[lane])]
+    return v
+
+
+@always_inline
+def store[dt: DType, //, w: Int](p: Ptr[dt], offset: Int, v: SIMD[dt, w]):
+    """Stores `w` neighbours."""
+    p.unsafe_store(offset, v)
+
+
+@always_inline
+def store_strided[
+    dt: DType, //, w: Int
+](p: Ptr[dt], offset: Int, stride: Int, v: SIMD[dt, w]):
+    """Stores `w` elements that lie `stride` apart."""
+    comptime for lane in range(w):
+        p[unsafe_offset = offset + lane * stride] = v[lane]
+
+
+@always_inline
+def scatter[
+    dt: DType, //, w: Int
+](p: Ptr[dt], offsets: SIMD[DType.int64, w], v: SIMD[dt, w]):
+    """Stores each lane at its offset."""
+    comptime for lane in range(w):
+        p[unsafe_offset = Int(offsets[lane])] = v[lane]
+
+
+@always_inline
+def span[w: Int](start: Int, step: Int = 1) -> SIMD[DType.int64, w]:
+    """Returns start, start + step, ... as 64-bit integers."""
+    return SIMD[DType.int64, w](Int64(start)) + iota[DType.int64, w]() * Int64(
+        step
+    )
+
+
+@always_inline
+def wrap_index[
+    w: Int
+](
+    index: SIMD[DType.int64, w], size: Int, status: Ptr[DType.int64]
+) -> SIMD[DType.int64, w]:
+    """Resolves negative indices; out of range becomes 0 and sets `status`."""
+    var n = SIMD[DType.int64, w](Int64(size))
+    var zero = SIMD[DType.int64, w](0)
+    var i = index.lt(zero).select(index + n, index)
+    var bad = i.lt(zero) | i.ge(n)
+    if bad.reduce_or():
+        status[unsafe_offset=0] = STATUS_INDEX
+        return bad.select(zero, i)
+    return i
+
+
+comptime STATUS_INDEX = Int64(1)
+"""An index was outside its tensor."""
