@@ -7,12 +7,12 @@ in which order, from which addresses. Sizes may still depend on the dynamic dims
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Union
 
 from mojoaccel.errors import SourceLoc
 from mojoaccel.ir.dims import Dim, Size
-from mojoaccel.ir.graph import Value
+from mojoaccel.ir.graph import Graph, Value
 from mojoaccel.ir.types import DType
 
 Param = Union[bool, int, float, str, DType]
@@ -64,8 +64,9 @@ class ScalarOp:
         name: Result name, unique in the body.
         function: ``load`` | ``const`` | ``index`` | ``arg`` | ``cast`` | a function of
             ``maccel.math``.
-        args: Names of earlier results; for ``load`` the operand number, for ``const`` the value,
-            for ``index`` the domain axis, for ``arg`` the kernel value's number.
+        args: Names of earlier results; for ``load`` the operand number, for ``gather`` the operand
+            number and (index result, stride, extent or None) triples, for ``const`` the value, for
+            ``arg`` the kernel value's number.
         dtype: Type of the result while computing (``bool`` for masks).
     """
 
@@ -117,8 +118,9 @@ class Arg:
     """One run-time argument of a kernel call.
 
     Attributes:
-        kind: ``ptr`` (a view's first element) | ``size`` | ``float`` | ``closure`` | ``status``.
-        value: View, Size, float, or Closure accordingly.
+        kind: ``ptr`` (first element of a view that is read) | ``out`` (of one that is written) |
+            ``size`` | ``float`` | ``closure`` | ``status`` (address of the status word).
+        value: View, Size, float or Closure accordingly.
     """
 
     kind: str
@@ -176,7 +178,7 @@ class PackedWeight:
 
     Attributes:
         buffer: Name of the weight buffer.
-        source: Digest of the source array.
+        source: Name of the weight (a graph weight or an output of the weight graph).
         layout: ``plain`` or the name of a packing function in `artifact.packing`.
         params: Arguments of the packing function.
         dtype: Stored element type.
@@ -218,11 +220,11 @@ class Plan:
         buffers: Every buffer by name.
         weights: Packed weights in the order they lie in weights.bin.
         groups: Fused groups in execution order.
-        copies: Outputs that are plain copies: (output index, view).
-        states: (weight buffer, arena or output view that becomes the next value).
+        states: (state buffer, value that becomes its next content); the copies are groups.
         memory: The arena.
         passes: (pass name, times it changed something) in the order they ran.
         optimization: Level 0..3.
+        weight_graph: What computes folded weights from the original ones, when packaging.
     """
 
     name: str
@@ -236,4 +238,4 @@ class Plan:
     states: tuple[tuple[str, str], ...] = ()
     passes: tuple[tuple[str, int], ...] = ()
     optimization: int = 2
-    notes: tuple[str, ...] = field(default=())
+    weight_graph: Graph | None = None

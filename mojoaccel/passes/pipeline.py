@@ -1,0 +1,95 @@
+"""The optimize stage: the visible list of passes of each level.
+
+| level | passes |
+|---|---|
+| O0 | share tied weights, decompose, one group per operator |
+| O1 | + fold constants, eliminate dead and duplicate nodes |
+| O2 | + fuse, choose layouts, pack weights, one arena by liveness |
+| O3 | as O2; tile search is part of kernel selection |
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mojoaccel.config import OptimizeOptions
+from mojoaccel.ir.graph import Graph
+from mojoaccel.ir.plan import Plan
+from mojoaccel.passes.decompose import decompose
+from mojoaccel.passes.eliminate_duplicates import (
+    eliminate_dead,
+    eliminate_duplicates,
+    share_tied_weights,
+)
+from mojoaccel.passes.fold_constants import fold_constants
+from mojoaccel.passes.plan_memory import plan_memory
+from mojoaccel.passes.schedule_groups import schedule_groups
+from mojoaccel.products import Target, TracedModel
+
+
+def optimize(traced: TracedModel, target: Target, options: OptimizeOptions) -> Plan:
+    """Turn a traced model into a plan for `target`.
+
+    Raises:
+        MojoaccelError: MA203 or MA302 for operators or forms without a lowering.
+    """
+    level = options.optimization
+    graph = traced.graph
+    keep = frozenset(s.output for s in traced.states)
+    ran: list[tuple[str, int]] = []
+
+    graph, count = share_tied_weights(graph, {w.value: w.digest for w in traced.weights})
+    ran.append(("share_tied_weights", count))
+    graph = extend_outputs(graph, traced)
+    graph, count = decompose(graph, keep)
+    ran.append(("decompose", count))
+    if level >= 1:
+        for name, run in (
+            ("eliminate_dead", eliminate_dead),
+            ("eliminate_duplicates", eliminate_duplicates),
+        ):
+            graph, count = run(graph, keep)
+            ran.append((name, count))
+    frozen = frozenset(s.weight for s in traced.states)
+    folded = fold_constants(graph, frozen, enabled=level >= 1)
+    ran.append(("fold_constants", folded.count))
+    graph, states = split_outputs(folded.graph, traced)
+
+    context = schedule_groups(graph, states, target.simd_bytes, fuse=level >= 2)
+    ran.append(("schedule_groups", len(context.groups)))
+    if level >= 2:
+        ran.append(("fuse_groups", len(graph.nodes) - len(context.groups)))
+        packed = sum(w.layout != "plain" for w in context.weights.values())
+        ran.append(("pack_weights", packed))
+    memory = plan_memory(context.groups, context.buffers, graph.dims)
+    ran.append(("plan_memory", len(memory.offsets)))
+    return Plan(
+        name=graph.name,
+        dims=graph.dims,
+        inputs=graph.inputs,
+        outputs=tuple(
+            replace(o, type=context.types[n])
+            for o, n in zip(traced.signature.outputs, graph.outputs, strict=True)
+        ),
+        buffers=context.buffers,
+        weights=tuple(context.weights.values()),
+        groups=tuple(context.groups),
+        memory=memory,
+        states=tuple((s.weight, s.output) for s in states),
+        passes=tuple(ran),
+        optimization=level,
+        weight_graph=folded.weight_graph,
+    )
+
+
+def extend_outputs(graph: Graph, traced: TracedModel) -> Graph:
+    """Append the new state values to the outputs, so that passes rename and keep them."""
+    return graph.with_nodes(graph.nodes, [*graph.outputs, *(s.output for s in traced.states)])
+
+
+def split_outputs(graph: Graph, traced: TracedModel) -> tuple[Graph, tuple]:  # type: ignore[type-arg]
+    """Undo `extend_outputs`; return the graph and the states under their present names."""
+    count = len(graph.outputs) - len(traced.states)
+    names = graph.outputs[count:]
+    states = tuple(replace(s, output=n) for s, n in zip(traced.states, names, strict=True))
+    return graph.with_nodes(graph.nodes, graph.outputs[:count]), states

@@ -1,0 +1,75 @@
+"""Schedules a graph as fused groups over buffers (see `ops.lowering`)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mojoaccel.errors import error
+from mojoaccel.ir.dims import Size
+from mojoaccel.ir.graph import Graph, Node
+from mojoaccel.ir.plan import Buffer, View
+from mojoaccel.ops.lazy import Lazy, as_lazy, contiguous_strides, is_contiguous
+from mojoaccel.ops.lowering import KernelContext
+from mojoaccel.ops.registry import Kernel, Pointwise, ViewOp, load_registry
+from mojoaccel.products import StateSpec
+
+
+def schedule_groups(
+    graph: Graph, states: tuple[StateSpec, ...], simd_bytes: int, fuse: bool
+) -> KernelContext:
+    """Lower every node in order and put outputs and states where they belong."""
+    context = KernelContext(graph, simd_bytes, fuse)
+    context.types = {name: v.type for name, v in graph.values().items()}
+    context.weight_names = {w.name for w in graph.weights} - {s.weight for s in states}
+    for index, value in enumerate(graph.inputs):
+        _place(context, value.name, "input", index)
+    for index, state in enumerate(states):
+        _place(context, state.weight, "state", index)
+    for index, name in enumerate(graph.outputs):
+        context.output_names.setdefault(name, index)
+    for node in graph.nodes:
+        lower_node(context, node)
+    for index, name in enumerate(graph.outputs):
+        _finish_output(context, index, name)
+    for index, state in enumerate(states):
+        target = context.held[state.weight]
+        assert isinstance(target, View)
+        source = context.realize(state.output)
+        context.store(as_lazy(source), replace(target, buffer=f"{state.weight}"))
+        del index
+    return context
+
+
+def _place(context: KernelContext, name: str, space: str, index: int) -> None:
+    t = context.types[name]
+    context.buffers[name] = Buffer(name, t.dtype, t.numel, space, index)
+    context.held[name] = View(name, t.dtype, t.shape, contiguous_strides(t.shape))
+
+
+def lower_node(context: KernelContext, node: Node) -> None:
+    """Lower one node by its record."""
+    lowering = load_registry()[node.op].lowering
+    if isinstance(lowering, Pointwise):
+        parts = [None if i is None else context.get(i) for i in node.inputs]
+        context.define(node, context.pointwise(node, parts, lowering.build, node.output.type))
+    elif isinstance(lowering, ViewOp):
+        context.define(node, context.apply_view(node, lambda view: lowering.view(node, view)))
+    elif isinstance(lowering, Kernel):
+        lowering.lower(context, node)
+    else:
+        raise error("MA203", f"operator {node.op} has no lowering", loc=node.loc)
+
+
+def _finish_output(context: KernelContext, index: int, name: str) -> None:
+    view = context.realize(name)
+    buffer = context.buffers[view.buffer]
+    whole: Size = context.types[name].numel
+    if buffer.space == "output" and buffer.index == index and buffer.numel == whole:
+        if view.offset == 0 and is_contiguous(view):
+            return
+    t = context.types[name]
+    label = f"output_{index}"
+    context.buffers[label] = Buffer(label, t.dtype, t.numel, "output", index)
+    into = View(label, t.dtype, t.shape, contiguous_strides(t.shape))
+    held: Lazy = as_lazy(view)
+    context.store(held, into)
