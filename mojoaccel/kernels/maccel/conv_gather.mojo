@@ -1,8 +1,6 @@
 """Gathers the input values under a convolution's window into rows for the register tile."""
 
-from std.sys import CompilationTarget, simd_width_of
-from std.math import iota
-from std.sys.intrinsics import masked_load
+from std.sys import simd_width_of
 
 from maccel.types import Ptr
 
@@ -29,7 +27,7 @@ def copy_run[
     comptime lanes = simd_width_of[acc]()
     comptime whole = count // lanes
     comptime rest = count % lanes
-    comptime if whole <= 8:
+    comptime if whole <= 16:
         comptime for i in range(whole):
             target.unsafe_store(
                 i * lanes,
@@ -41,38 +39,19 @@ def copy_run[
                 i * lanes,
                 source.unsafe_load[width=lanes](i * lanes).cast[acc](),
             )
-    comptime if rest > 0:
-        copy_tail[dt, acc, rest](
-            source.unsafe_offset(whole * lanes),
-            target.unsafe_offset(whole * lanes),
+    comptime if whole > 0 and rest > 0:
+        # The last vector overlaps the one before: two moves instead of a ladder.
+        target.unsafe_store(
+            count - lanes,
+            source.unsafe_load[width=lanes](count - lanes).cast[acc](),
         )
-
-
-@always_inline
-def copy_tail[
-    dt: DType, acc: DType, count: Int
-](source: Ptr[dt], target: Ptr[acc]):
-    """Copies fewer elements than a vector has, in descending powers of two."""
-    comptime if count >= 8:
-        target.unsafe_store(0, source.unsafe_load[width=8](0).cast[acc]())
-        comptime if count > 8:
-            copy_tail[dt, acc, count - 8](
-                source.unsafe_offset(8), target.unsafe_offset(8)
-            )
-    elif count >= 4:
-        target.unsafe_store(0, source.unsafe_load[width=4](0).cast[acc]())
-        comptime if count > 4:
-            copy_tail[dt, acc, count - 4](
-                source.unsafe_offset(4), target.unsafe_offset(4)
-            )
-    elif count >= 2:
-        target.unsafe_store(0, source.unsafe_load[width=2](0).cast[acc]())
-        comptime if count > 2:
-            copy_tail[dt, acc, count - 2](
-                source.unsafe_offset(2), target.unsafe_offset(2)
-            )
-    else:
-        target.unsafe_store(0, source[].cast[acc]())
+    elif rest > 0:
+        comptime half = 8 if rest >= 8 else (4 if rest >= 4 else min(rest, 2))
+        target.unsafe_store(0, source.unsafe_load[width=half](0).cast[acc]())
+        target.unsafe_store(
+            rest - half,
+            source.unsafe_load[width=half](rest - half).cast[acc](),
+        )
 
 
 @always_inline

@@ -55,19 +55,13 @@ def multiply_tile[
         b: Weights, `depth` rows of `panel` elements.
         c: Result, `rows` rows of `panel` elements.
         depth: Length of the reduction.
-        first: Start from zero instead of from what `c` holds.
+        first: Write the sums instead of adding them to what `c` holds.
     """
     comptime lanes = simd_width_of[acc]()
     comptime vectors = panel // lanes
     comptime V = SIMD[acc, lanes]
     comptime unroll = 4
     var sums = Array[V, rows * vectors](fill=V(0))
-    if not first:
-        comptime for i in range(rows):
-            comptime for j in range(vectors):
-                sums[i * vectors + j] = c.unsafe_load[width=lanes](
-                    i * panel + j * lanes
-                )
     var ap = a
     var bp = b
     for _ in range(depth // unroll):
@@ -99,4 +93,8 @@ def multiply_tile[
                 )
     comptime for i in range(rows):
         comptime for j in range(vectors):
-            c.unsafe_store(i * panel + j * lanes, sums[i * vectors + j])
+            var at = i * panel + j * lanes
+            var sum = sums[i * vectors + j]
+            if not first:
+                sum += c.unsafe_load[width=lanes](at)
+            c.unsafe_store(at, sum)
