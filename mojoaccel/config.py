@@ -1,19 +1,32 @@
 """Options: one frozen dataclass per stage, and the only reader of environment variables.
 
-Defaults may be overridden, in rising order of strength, by the user file
-(``~/.config/mojoaccel.toml``), the project file (``mojoaccel.toml`` or ``[tool.mojoaccel]`` in
-pyproject.toml), ``MOJOACCEL_*`` variables and the command line.
+Where their values come from (files, ``MOJOACCEL_*`` variables, the command line) is decided in
+`settings`.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from typing import Any
 
+NOT_IN_KEY = frozenset({"timeout", "jobs"})
+"""Fields that change how a stage runs, never what it gives; they stay out of cache keys."""
+
+
+def environment(name: str) -> str:
+    """Return an environment variable, empty when unset."""
+    return os.environ.get(name, "")
+
+
+def environment_names(prefix: str) -> list[str]:
+    """Return the sorted names of the environment variables that start with `prefix`."""
+    return sorted(name for name in os.environ if name.startswith(prefix))
+
 
 def options_key(options: Any) -> dict[str, Any]:
-    """Return every field of an options dataclass as cache-key material."""
-    return {f.name: getattr(options, f.name) for f in fields(options)}
+    """Return the fields of an options dataclass as cache-key material, less `NOT_IN_KEY`."""
+    return {f.name: getattr(options, f.name) for f in fields(options) if f.name not in NOT_IN_KEY}
 
 
 @dataclass(frozen=True, slots=True)
