@@ -1,3 +1,202 @@
-"""Placeholder."""
+"""Convolutions over channels-last images; kernels of one dimension run with height 1."""
 
-OPS = ()
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mojoaccel.artifact.packing_conv import conv_panel
+from mojoaccel.ir.dims import Size, size_prod
+from mojoaccel.ir.graph import Node
+from mojoaccel.ir.plan import Arg, Closure, KernelCall, View
+from mojoaccel.ops.lazy import Lazy
+from mojoaccel.ops.lowering import KernelContext
+from mojoaccel.ops.matmul import accumulate_dtype
+from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext
+
+
+def channels_last(view: View) -> bool:
+    """Whether neighbouring channels are neighbours in memory."""
+    return view.strides[1] == 1 or view.shape[1] == 1
+
+
+def channels_last_order(rank: int) -> tuple[int, ...]:
+    """Return the axis order N, spatial..., C."""
+    return (0, *range(2, rank), 1)
+
+
+def pair(value: object, rank: int) -> tuple[int, ...]:
+    """Return an int-or-list attribute with one entry per spatial dim."""
+    items = value if isinstance(value, (tuple, list)) else (value,)
+    return tuple(int(v) for v in (items * rank if len(items) == 1 else items))
+
+
+def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
+    """Return the left padding of ``padding='same'``."""
+    return tuple(d * (k - 1) // 2 for k, d in zip(kernel, dilation, strict=True))
+
+
+def lower_convolution(ctx: KernelContext, node: Node) -> None:
+    """``aten.conv1d``, ``aten.conv2d``: dense, grouped or depthwise."""
+    x, w, *rest = node.inputs
+    spatial = ctx.type(x).rank - 2
+    weight = ctx.type(w)
+    kernel = tuple(int(str(k)) for k in weight.shape[2:])
+    stride = pair(node.attr("stride", 1), spatial)
+    dilation = pair(node.attr("dilation", 1), spatial)
+    padding = node.attr("padding", 0)
+    if padding == "same":
+        pads = same_padding(kernel, dilation)
+    else:
+        pads = (0,) * spatial if padding == "valid" else pair(padding, spatial)
+    if not ctx.is_weight(w):
+        raise ctx.reject(node, "convolution with a weight computed at run time")
+    if spatial not in (1, 2):
+        raise ctx.reject(node, f"{spatial}-d convolution")
+    product = convolve(ctx, node, x, w, (stride, pads, dilation), int(node.attr("groups", 1)))
+    if rest and rest[0] is not None:
+        product = add_channel_bias(ctx, product, node, rest[0])
+    ctx.define(node, product)
+
+
+def add_channel_bias(ctx: KernelContext, lazy: Lazy, node: Node, bias: str) -> Lazy:
+    """Add one number per channel (axis 1) in the epilogue."""
+    view = ctx.view(bias)
+    spatial = len(lazy.shape) - 2
+    shaped = replace(
+        view, shape=(view.shape[0], *(1,) * spatial), strides=(view.strides[0], *(0,) * spatial)
+    )
+
+    def total(p: PointwiseContext) -> str:
+        return p.call("add", p.operand(0), p.operand(1))
+
+    return ctx.add_epilogue(lazy, node, [shaped], total)
+
+
+def with_height(values: Sequence[int], fill: int) -> tuple[int, int]:
+    """Put a height in front of one-dimensional settings."""
+    return (fill, values[0]) if len(values) == 1 else (values[0], values[1])
+
+
+def image_sizes(view: View) -> tuple[list[Size], list[Size]]:
+    """Return [N, H, W] and the strides of N, H, W of a channels-last view."""
+    if len(view.shape) == 3:
+        n, _, w = view.shape
+        sn, _, sw = view.strides
+        return [n, 1, w], [sn, 0, sw]
+    n, _, h, w = view.shape
+    sn, _, sh, sw = view.strides
+    return [n, h, w], [sn, sh, sw]
+
+
+def convolve(
+    ctx: KernelContext,
+    node: Node,
+    x: str | None,
+    w: str | None,
+    settings: tuple[Sequence[int], Sequence[int], Sequence[int]],
+    groups: int,
+) -> Lazy:
+    """Schedule a convolution; the result is channels-last."""
+    assert w is not None
+    rank = ctx.type(x).rank
+    order = channels_last_order(rank)
+    view = ctx.view(x, accept=channels_last, order=order)
+    acc = accumulate_dtype(view.dtype)
+    out_channels, per_group, *taps = (int(str(n)) for n in ctx.type(w).shape)
+    in_channels = per_group * groups
+    (kh, kw) = with_height(taps, 1)
+    (sh, sw) = with_height(settings[0], 1)
+    (ph, pw) = with_height(settings[1], 0)
+    (dh, dw) = with_height(settings[2], 1)
+    out_shape = node.output.type.shape
+    out_hw = [1, out_shape[2]] if rank == 3 else list(out_shape[2:])
+    depthwise = per_group == 1 and groups > 1
+    sizes, strides = image_sizes(view)
+    common = (
+        ("stride_h", sh),
+        ("stride_w", sw),
+        ("pad_h", ph),
+        ("pad_w", pw),
+        ("dilation_h", dh),
+        ("dilation_w", dw),
+    )
+    if depthwise:
+        multiplier = out_channels // in_channels
+        packed = ctx.weight(w, "pack_depthwise_weight", {}, (kh * kw, out_channels))
+        params = (
+            ("acc", acc),
+            ("channels", in_channels),
+            ("multiplier", multiplier),
+            ("kernel_h", kh),
+            ("kernel_w", kw),
+            *common,
+        )
+        function, module, scratch = "depthwise_conv2d", "maccel.depthwise", 0
+    else:
+        panel = conv_panel(out_channels // groups, ctx.lanes(acc))
+        panels = -(-(out_channels // groups) // panel)
+        packed = ctx.weight(
+            w,
+            "pack_conv_weight",
+            {"groups": groups, "panel": panel},
+            (groups, panels, kh * kw * per_group, panel),
+        )
+        params = (
+            ("acc", acc),
+            ("in_channels", in_channels),
+            ("out_channels", out_channels),
+            ("kernel_h", kh),
+            ("kernel_w", kw),
+            *common,
+            ("groups", groups),
+            ("panel", panel),
+        )
+        function, module = "conv2d", "maccel.conv"
+        scratch = conv_scratch(kh * kw * per_group, panel, acc.size)
+
+    def build(store: Closure) -> KernelCall:
+        return KernelCall(
+            module,
+            function,
+            params,
+            (
+                Arg("ptr", view),
+                Arg("ptr", packed),
+                *(Arg("size", s) for s in (*sizes, *strides, *out_hw)),
+                Arg("closure", store),
+            ),
+            scratch=scratch,
+            flops=size_prod([*out_shape, per_group * kh * kw]) * 2,
+        )
+
+    spatial = tuple(range(2, rank))
+    return ctx.pending(
+        node,
+        build,
+        coords=((0,), spatial, (1,)),
+        dtype=acc,
+        work=size_prod([*out_shape, per_group * kh * kw]),
+        order=order,
+        vector_coord=2,
+    )
+
+
+def conv_scratch(depth: int, panel: int, element: int) -> int:
+    """Return the scratch bytes per thread of ``maccel.conv.conv2d``."""
+    del depth, panel, element
+    return 1 << 20
+
+
+OPS = (
+    OpDef(
+        "conv2d",
+        ("aten.conv2d.default", "aten.conv2d.padding"),
+        Kernel(lower_convolution),
+    ),
+    OpDef(
+        "conv1d",
+        ("aten.conv1d.default", "aten.conv1d.padding"),
+        Kernel(lower_convolution),
+    ),
+)

@@ -1,3 +1,246 @@
-"""Placeholder."""
+"""Matrix products: weights packed ahead into panels, or both operands computed at run time."""
 
-OPS = ()
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mojoaccel.ir.dims import Size, size_prod
+from mojoaccel.ir.graph import Node
+from mojoaccel.ir.plan import Arg, Closure, KernelCall, View
+from mojoaccel.ir.types import F32, F64, DType
+from mojoaccel.ops.lazy import Held, Lazy, broadcast_view
+from mojoaccel.ops.lowering import KernelContext
+from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext, compute_dtype
+
+PANEL_VECTORS = {64: 3, 32: 2, 16: 3}
+"""Vectors in a weight panel by register bytes: 8x48 on AVX-512, 6x16 on AVX2, 8x12 on NEON."""
+
+
+def panel_width(ctx: KernelContext, acc: DType) -> int:
+    """Return the columns of a weight panel."""
+    return ctx.lanes(acc) * PANEL_VECTORS.get(ctx.simd_bytes, 2)
+
+
+def accumulate_dtype(dtype: DType) -> DType:
+    """Return the type products are summed in."""
+    return F64 if dtype == F64 else F32
+
+
+def add_bias(ctx: KernelContext, lazy: Lazy, node: Node, bias: Held) -> Lazy:
+    """Add a vector along the last dim in the epilogue."""
+    return ctx.add_epilogue(lazy, node, [bias], _sum)
+
+
+def _sum(p: PointwiseContext) -> str:
+    return p.call("add", p.operand(0), p.operand(1))
+
+
+def lower_linear(ctx: KernelContext, node: Node) -> None:
+    """``aten.linear``: y = x @ w.T + b, w of shape [N, K]."""
+    x, w, *rest = node.inputs
+    product = linear(ctx, node, x, w, transposed=True)
+    if rest and rest[0] is not None:
+        product = add_bias(ctx, product, node, ctx.get(rest[0]))
+    ctx.define(node, product)
+
+
+def lower_mm(ctx: KernelContext, node: Node) -> None:
+    """``aten.mm``, ``aten.bmm``, ``aten.matmul``: products of the last two dims."""
+    a, b = node.inputs
+    if ctx.is_weight(b) and ctx.type(b).rank == 2 and ctx.type(a).rank >= 2:
+        ctx.define(node, linear(ctx, node, a, b, transposed=False))
+        return
+    ctx.define(node, batched(ctx, node, a, b))
+
+
+def linear(
+    ctx: KernelContext, node: Node, x: str | None, w: str | None, *, transposed: bool
+) -> Lazy:
+    """Schedule x[..., K] @ W, W packed into panels when it is a weight."""
+    t = ctx.type(x)
+    acc = accumulate_dtype(t.dtype)
+    if not ctx.is_weight(w) or not t.dtype.is_float:
+        return _linear_dynamic(ctx, node, x, w, transposed)
+    n, k = ctx.type(w).shape if transposed else reversed(ctx.type(w).shape)
+    assert isinstance(n, int) and isinstance(k, int)
+    assert w is not None
+    nr = panel_width(ctx, acc)
+    panels = -(-n // nr)
+    packed = ctx.weight(
+        w,
+        "pack_panels_nk" if transposed else "pack_panels_kn",
+        {"nr": nr},
+        (panels, k, nr),
+    )
+    view = ctx.view(x, accept=rows_of)
+    rows = size_prod(view.shape[:-1])
+    stride = view.strides[-2] if view.shape[:-1] and len(view.shape) > 1 else k
+    stride = row_stride(view, k)
+    rank = len(view.shape)
+    shape = (*view.shape[:-1], n)
+
+    def build(store: Closure) -> KernelCall:
+        return KernelCall(
+            "maccel.linear",
+            "linear",
+            (("N", n), ("K", k), ("NR", nr), ("acc", acc)),
+            (
+                Arg("size", rows),
+                Arg("ptr", view),
+                Arg("size", stride),
+                Arg("ptr", packed),
+                Arg("closure", store),
+            ),
+            scratch=linear_scratch(n, k, nr, acc),
+            flops=rows * (2 * n * k),
+        )
+
+    return ctx.pending(
+        node,
+        build,
+        coords=(range(rank - 1), (rank - 1,)),
+        dtype=acc,
+        work=rows * (n * k),
+        vector_coord=1,
+        shape=shape,
+    )
+
+
+def linear_scratch(n: int, k: int, nr: int, acc: DType) -> int:
+    """Return the scratch bytes per thread of ``maccel.linear.linear``."""
+    del n
+    return 0 * k * nr * acc.size
+
+
+def rows_of(view: View) -> bool:
+    """Whether a view is rows at one common distance, each row dense."""
+    if not view.shape:
+        return False
+    if view.strides[-1] != 1 and view.shape[-1] != 1:
+        return False
+    outer = [(n, s) for n, s in zip(view.shape[:-1], view.strides[:-1], strict=True) if n != 1]
+    return all(a[1] == b[1] * b[0] for a, b in zip(outer, outer[1:], strict=False))
+
+
+def row_stride(view: View, default: Size) -> Size:
+    """Return the distance between the rows of a view that `rows_of` accepts."""
+    outer = [s for n, s in zip(view.shape[:-1], view.strides[:-1], strict=True) if n != 1]
+    return outer[-1] if outer else default
+
+
+def _linear_dynamic(
+    ctx: KernelContext, node: Node, x: str | None, w: str | None, transposed: bool
+) -> Lazy:
+    weight = ctx.view(w)
+    if transposed:
+        weight = replace(
+            weight,
+            shape=(weight.shape[1], weight.shape[0]),
+            strides=(weight.strides[1], weight.strides[0]),
+        )
+    view = ctx.view(x, accept=rows_of)
+    k = view.shape[-1]
+    rows = size_prod(view.shape[:-1])
+    flat = replace(view, shape=(rows, k), strides=(row_stride(view, k), view.strides[-1]))
+    rank = len(view.shape)
+    domain = (*view.shape[:-1], weight.shape[-1])
+    coords = ((), tuple(range(rank - 1)), (rank - 1,))
+    return _matmul_call(ctx, node, flat, weight, domain, coords, view.dtype)
+
+
+def batched(ctx: KernelContext, node: Node, a: str | None, b: str | None) -> Lazy:
+    """Schedule a product of two run-time operands with broadcast batch dims."""
+    t = node.output.type
+    va, vb = ctx.view(a), ctx.view(b)
+    vector_a, vector_b = len(va.shape) == 1, len(vb.shape) == 1
+    if vector_a:
+        va = replace(va, shape=(1, *va.shape), strides=(0, *va.strides))
+    if vector_b:
+        vb = replace(vb, shape=(*vb.shape, 1), strides=(*vb.strides, 0))
+    batch = t.shape[: t.rank - 2 + vector_a + vector_b] if t.rank else ()
+    va = broadcast_view(va, (*batch, *va.shape[-2:]))
+    vb = broadcast_view(vb, (*batch, *vb.shape[-2:]))
+    n_batch = len(batch)
+    row = () if vector_a else (n_batch,)
+    col = () if vector_b else (n_batch + (not vector_a),)
+    return _matmul_call(ctx, node, va, vb, t.shape, (tuple(range(n_batch)), row, col), va.dtype)
+
+
+def _matmul_call(
+    ctx: KernelContext,
+    node: Node,
+    a: View,
+    b: View,
+    domain: tuple[Size, ...],
+    coords: tuple[tuple[int, ...], ...],
+    dtype: DType,
+) -> Lazy:
+    m, k = a.shape[-2:]
+    n = b.shape[-1]
+    batch, batch_strides = _flatten_batch(ctx, a, b)
+    acc = accumulate_dtype(dtype) if dtype.is_float else compute_dtype(dtype)
+
+    def build(store: Closure) -> KernelCall:
+        sizes: list[Size] = [*batch, m, n, k]
+        return KernelCall(
+            "maccel.matmul",
+            "matmul",
+            (("acc", acc),),
+            (
+                *(Arg("size", s) for s in sizes),
+                Arg("ptr", a),
+                *(Arg("size", s) for s in (*batch_strides[0], a.strides[-2], a.strides[-1])),
+                Arg("ptr", b),
+                *(Arg("size", s) for s in (*batch_strides[1], b.strides[-2], b.strides[-1])),
+                Arg("closure", store),
+            ),
+            scratch=matmul_scratch(acc),
+            flops=size_prod([*batch, m, n, k]) * 2,
+        )
+
+    return ctx.pending(
+        node,
+        build,
+        coords=coords,
+        dtype=acc,
+        work=size_prod([*batch, m, n, k]),
+        vector_coord=2,
+        shape=domain,
+    )
+
+
+def matmul_scratch(acc: DType) -> int:
+    """Return the scratch bytes per thread of ``maccel.matmul.matmul``."""
+    return 1 << 20 if acc.size <= 4 else 1 << 21
+
+
+BATCH_DIMS = 3
+"""Batch dims that ``maccel.matmul`` walks with strides of their own."""
+
+
+def _flatten_batch(
+    ctx: KernelContext, a: View, b: View
+) -> tuple[list[Size], tuple[list[Size], list[Size]]]:
+    runs: list[tuple[Size, Size, Size]] = []
+    for n, sa, sb in zip(a.shape[:-2], a.strides[:-2], b.strides[:-2], strict=True):
+        if n == 1:
+            continue
+        if runs and runs[-1][1] == sa * n and runs[-1][2] == sb * n:
+            runs[-1] = (runs[-1][0] * n, sa, sb)
+        else:
+            runs.append((n, sa, sb))
+    while len(runs) < BATCH_DIMS:
+        runs.insert(0, (1, 0, 0))
+    if len(runs) > BATCH_DIMS:
+        raise ctx.reject(ctx.graph.nodes[0], "more than three separate batch dims")
+    return [r[0] for r in runs], ([r[1] for r in runs], [r[2] for r in runs])
+
+
+OPS = (
+    OpDef("linear", ("aten.linear.default",), Kernel(lower_linear)),
+    OpDef("mm", ("aten.mm.default",), Kernel(lower_mm)),
+    OpDef("bmm", ("aten.bmm.default",), Kernel(lower_mm)),
+    OpDef("matmul", ("aten.matmul.default",), Kernel(lower_mm)),
+    OpDef("dot", ("aten.dot.default", "aten.vdot.default"), Kernel(lower_mm)),
+    OpDef("mv", ("aten.mv.default",), Kernel(lower_mm)),
+)
