@@ -359,7 +359,8 @@ class _FileReader:
 
 def _environment_layers() -> list[tuple[str, dict[str, Any]]]:
     known = {
-        "MOJOACCEL_" + ("" if table == "compile" else f"{table}-").upper().replace("-", "_")
+        "MOJOACCEL_"
+        + ("" if table == "compile" else f"{table}-").upper().replace("-", "_")
         + setting.key.upper().replace("-", "_"): (table, setting)
         for table, settings in TABLES.items()
         for setting in settings
@@ -369,9 +370,7 @@ def _environment_layers() -> list[tuple[str, dict[str, Any]]]:
         if name.startswith("MOJOACCEL_TEST_"):
             continue
         if name not in known:
-            raise error(
-                "MA901", f"unknown environment variable {name}", hint=nearest(name, known)
-            )
+            raise error("MA901", f"unknown environment variable {name}", hint=nearest(name, known))
         table, setting = known[name]
         try:
             found.setdefault(table, {})[setting.key] = read_value(setting, environment(name))
