@@ -105,7 +105,7 @@ class ClosurePrinter:
 
     def _scalar_or_vector(self, value: Size, vector: bool) -> str:
         text = self._size(value)
-        return f"SIMD[DType.int64, w]({text})" if vector else _paren(text)
+        return f"I64[w]({text})" if vector else _paren(text)
 
     def _used(self, line: str) -> bool:
         name = line.split(" ")[1]
@@ -144,10 +144,10 @@ class ClosurePrinter:
     def _lane_offsets(self, view: View) -> str:
         """Return the vector of offsets of a scattered view."""
         base, _ = self._address(view)
-        parts = [f"SIMD[DType.int64, w]({base})"]
+        parts = [f"I64[w]({base})"]
         for name, axis, vectorised in self.runs:
             if vectorised and view.strides[axis] != 0:
-                parts.append(f"{name} * SIMD[DType.int64, w]({self._size(view.strides[axis])})")
+                parts.append(f"{name} * I64[w]({self._size(view.strides[axis])})")
         return " + ".join(parts)
 
     # -- steps ------------------------------------------------------------------------------
@@ -177,9 +177,9 @@ class ClosurePrinter:
         if view.offset != 0:
             base = f"{self._size(view.offset)} + {base}"
         if step is None:
-            return f"{self._lane_offsets(view)} + SIMD[DType.int64, w]({self._size(view.offset)})"
+            return f"{self._lane_offsets(view)} + I64[w]({self._size(view.offset)})"
         if step == 0:
-            return f"SIMD[DType.int64, w]({base})"
+            return f"I64[w]({base})"
         return f"{self._memory('span')}[w]({base}, {self._size(step)})"
 
     def _gather(self, op: ScalarOp) -> str:
@@ -188,7 +188,7 @@ class ClosurePrinter:
         if step is None:
             start = self._lane_offsets(view)
         elif step == 0:
-            start = f"SIMD[DType.int64, w]({base})"
+            start = f"I64[w]({base})"
         else:
             start = f"{self._memory('span')}[w]({base}, {self._size(step)})"
         parts = [start]
@@ -198,7 +198,7 @@ class ClosurePrinter:
                 if extent is not None
                 else index
             )
-            parts.append(f"{wrapped} * SIMD[DType.int64, w]({self._size(stride)})")
+            parts.append(f"{wrapped} * I64[w]({self._size(stride)})")
         text = f"{self._memory('gather')}[w]({self.pointer(view)}, {' + '.join(parts)})"
         return f"{text}.ne(0)" if view.dtype == BOOL else text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from mojoaccel.emit import syntax
@@ -55,6 +56,8 @@ class GroupPrinter:
                 body.append("team.barrier()")
             body.extend(self._call(number, call))
         text = "\n".join(body)
+        for name in sorted(set(re.findall(r"\b(F64|F32|F16|BF16|I64|I32|I16|I8|U8|Mask)\[", text))):
+            self.imports.add(("maccel.types", name))
         status = "status" in text.replace("_status", "")
         dims = sorted(self.used_dims)
         head = ["def {name}(args: Args, pool: Args, tid: Int) abi(\"C\"):"]
@@ -72,7 +75,7 @@ class GroupPrinter:
             self.imports.add(("maccel.types", "arg_ptr"))
             lines.append(f"var status = arg_ptr[DType.int64](args, {len(self.views) + len(dims)})")
         return GroupFunction(
-            head + ["    " + line for line in lines + body],
+            head + [w for line in lines + body for w in syntax.wrap("    " + line if line else "")],
             self.views,
             dims,
             status,

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from mojoaccel.ir.dims import Expr, Size
-from mojoaccel.ir.types import BOOL, DType
+from mojoaccel.ir.types import BOOL, DType, split_args
 
 INFIX = {
     "add": "+",
@@ -47,8 +47,13 @@ def dtype(d: DType, *, compute: bool = False) -> str:
 
 
 def simd(d: DType, width: str = "w") -> str:
-    """Print the vector type that a value of type `d` is computed in."""
-    return f"SIMD[{dtype(d, compute=True)}, {width}]"
+    """Print the vector type that a value of type `d` is computed in (see maccel.types)."""
+    return f"{vector_name(d)}[{width}]"
+
+
+def vector_name(d: DType) -> str:
+    """Return the alias in maccel.types for vectors of `d`."""
+    return "Mask" if d == BOOL else d.name.upper()
 
 
 def _size(tree: ast.expr) -> str:
@@ -130,3 +135,23 @@ def param(value: Any) -> str:
     if isinstance(value, DType):
         return dtype(value)
     return number(value)
+
+
+LINE_LENGTH = 80
+
+
+def wrap(line: str) -> list[str]:
+    """Break a call that is longer than a line at its last bracket pair, as `mojo format` does."""
+    body = line.rstrip(":")
+    if len(line) <= LINE_LENGTH or not body.endswith(")"):
+        return [line]
+    depth, start = 0, len(body)
+    for start in range(len(body) - 1, -1, -1):
+        depth += (body[start] == ")") - (body[start] == "(")
+        if depth == 0:
+            break
+    indent = line[: len(line) - len(line.lstrip())]
+    head, inner, tail = body[: start + 1], body[start + 1 : -1], ")" + line[len(body) :]
+    if len(indent) + 4 + len(inner) <= LINE_LENGTH:
+        return [head, f"{indent}    {inner}", f"{indent}{tail}"]
+    return [head, *(f"{indent}    {arg}," for arg in split_args(inner)), f"{indent}{tail}"]

@@ -17,3 +17,15 @@ def arg_ptr[dt: DType](args: Args, index: Int) -> Ptr[dt]:
 def arg_int(args: Args, index: Int) -> Int:
     """Reads argument `index` as a size or stride."""
     return Int(args[unsafe_offset=index])
+
+
+comptime F64[w: Int] = SIMD[DType.float64, w]
+comptime F32[w: Int] = SIMD[DType.float32, w]
+comptime F16[w: Int] = SIMD[DType.float16, w]
+comptime BF16[w: Int] = SIMD[DType.bfloat16, w]
+comptime I64[w: Int] = SIMD[DType.int64, w]
+comptime I32[w: Int] = SIMD[DType.int32, w]
+comptime I16[w: Int] = SIMD[DType.int16, w]
+comptime I8[w: Int] = SIMD[DType.int8, w]
+comptime U8[w: Int] = SIMD[DType.uint8, w]
+comptime Mask[w: Int] = SIMD[DType.bool, w]
