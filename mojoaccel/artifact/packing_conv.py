@@ -25,3 +25,12 @@ def pack_conv_weight(weight: np.ndarray, groups: int, panel: int) -> np.ndarray:
     return np.ascontiguousarray(
         packed.reshape(groups, panels, panel, -1).transpose(0, 1, 3, 2)
     )
+
+
+def pack_depthwise_weight(weight: np.ndarray, lanes: int) -> np.ndarray:
+    """Packs `[OC, 1, KH, KW]` into `[ceil(OC/lanes), KH*KW, lanes]`, zero padded."""
+    oc, _, kh, kw = weight.shape
+    blocks = -(-oc // lanes)
+    packed = np.zeros((blocks * lanes, kh * kw), weight.dtype)
+    packed[:oc] = weight.reshape(oc, kh * kw)
+    return np.ascontiguousarray(packed.reshape(blocks, lanes, -1).transpose(0, 2, 1))

@@ -1,0 +1,104 @@
+"""Checks depthwise_conv2d against a naive loop; inputs are exact, so results must be equal."""
+
+from std.sys import simd_width_of
+from std.testing import assert_equal
+
+from maccel.depthwise import depthwise_conv2d
+from maccel.team import Team
+
+from team_fixture import buffer, control_block, filled
+
+
+def check[
+    dt: DType,
+    ic: Int,
+    multiplier: Int,
+    kh: Int,
+    kw: Int,
+    stride: Int,
+    pad: Int,
+    dilation: Int,
+](
+    count: Int, height: Int, width: Int, padded_pixel: Int, team_size: Int
+) raises:
+    comptime acc = DType.float64 if dt == DType.float64 else DType.float32
+    comptime lanes = simd_width_of[acc]()
+    comptime oc = ic * multiplier
+    comptime taps = kh * kw
+    var sw = ic + padded_pixel
+    var oh = (height + 2 * pad - dilation * (kh - 1) - 1) // stride + 1
+    var ow = (width + 2 * pad - dilation * (kw - 1) - 1) // stride + 1
+    var x = filled[dt](count * height * width * sw, 1)
+    var w = filled[dt](oc * taps, 2)
+    var packed = buffer[dt]((oc + lanes) * taps)
+    for o in range(oc):
+        for k in range(taps):
+            packed[
+                unsafe_offset=(o // lanes * taps + k) * lanes + o % lanes
+            ] = w[unsafe_offset=o * taps + k]
+    var y = buffer[acc](count * oh * ow * oc)
+    for i in range(count * oh * ow * oc):
+        y[unsafe_offset=i] = -1000
+
+    def store[w: Int](n: Int, p: Int, col: Int, v: SIMD[acc, w]) {imm}:
+        y.unsafe_store((n * oh * ow + p) * oc + col, v)
+
+    var block = control_block(team_size, 64)
+    for tid in range(team_size):
+        depthwise_conv2d[
+            dt,
+            acc,
+            dt,
+            ic,
+            multiplier,
+            kh,
+            kw,
+            stride,
+            stride,
+            pad,
+            pad,
+            dilation,
+            dilation,
+        ](
+            Team(block, tid),
+            x,
+            packed,
+            count,
+            height,
+            width,
+            height * width * sw,
+            width * sw,
+            sw,
+            oh,
+            ow,
+            store,
+        )
+    for n in range(count):
+        for p in range(oh * ow):
+            for o in range(oc):
+                var sum = Scalar[acc](0)
+                for r in range(kh):
+                    for s in range(kw):
+                        var ih = p // ow * stride - pad + r * dilation
+                        var iw = p % ow * stride - pad + s * dilation
+                        if ih < 0 or ih >= height or iw < 0 or iw >= width:
+                            continue
+                        var at = ((n * height + ih) * width + iw) * sw
+                        sum += (
+                            x[unsafe_offset=at + o // multiplier].cast[acc]()
+                            * w[unsafe_offset=o * taps + r * kw + s].cast[acc]()
+                        )
+                assert_equal(y[unsafe_offset=(n * oh * ow + p) * oc + o], sum)
+
+
+def main() raises:
+    comptime F = DType.float32
+    for width in range(13, 18):
+        check[F, 45, 1, 3, 3, 1, 1, 1](2, 5, width, 0, 2)
+    check[F, 45, 1, 3, 3, 1, 1, 1](1, 1, 1, 3, 3)
+    check[F, 45, 1, 3, 3, 1, 1, 1](0, 1, 1, 3, 3)
+    check[F, 96, 1, 5, 5, 2, 2, 1](1, 33, 35, 0, 3)
+    check[F, 16, 1, 7, 3, 3, 2, 2](1, 30, 70, 5, 2)
+    check[F, 7, 3, 3, 3, 1, 1, 1](2, 6, 20, 0, 2)
+    check[DType.float64, 9, 1, 1, 9, 1, 4, 1](1, 1, 40, 0, 2)
+    print("ok")
