@@ -1,3 +1,158 @@
-"""Placeholder."""
+"""Scaled dot-product attention, kept whole: scores never reach memory."""
 
-OPS = ()
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from mojoaccel.ir.dims import Size, exact_div, size_prod
+from mojoaccel.ir.graph import Node
+from mojoaccel.ir.plan import Arg, Closure, KernelCall, View
+from mojoaccel.ir.types import BOOL, DType
+from mojoaccel.ops.lazy import Held, broadcast_view
+from mojoaccel.ops.lowering import KernelContext
+from mojoaccel.ops.matmul import accumulate_dtype
+from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext
+
+
+def unit_last(view: View) -> bool:
+    """Whether the last axis is dense."""
+    return view.strides[-1] == 1 or view.shape[-1] == 1
+
+
+def lower_attention(ctx: KernelContext, node: Node) -> None:
+    """``aten.scaled_dot_product_attention``: softmax(scale * q @ k.T + mask) @ v."""
+    q, k, v, *rest = node.inputs
+    mask = rest[0] if rest else None
+    t = node.output.type
+    views = [ctx.view(name, accept=unit_last) for name in (q, k, v)]
+    vq, vk, vv = (_four(ctx, node, view) for view in views)
+    acc = accumulate_dtype(vq.dtype)
+    batch, heads, q_len, depth = vq.shape
+    k_len, value_depth = vk.shape[2], vv.shape[3]
+    if not isinstance(depth, int) or not isinstance(value_depth, int):
+        raise ctx.reject(node, "attention with a dynamic head size")
+    group = exact_div(heads, vk.shape[1])
+    if group is None:
+        raise ctx.reject(node, "the number of heads is no multiple of the key heads")
+    vk, vv = (_broadcast_batch(view, batch) for view in (vk, vv))
+    scale = node.attr("scale")
+    scale = 1.0 / math.sqrt(depth) if scale is None else float(scale)
+    causal = bool(node.attr("is_causal", False))
+    scores = (batch, heads, q_len, k_len)
+    bias = _mask_closure(ctx, mask, scores, acc)
+    work = size_prod([batch, heads, q_len, k_len, depth + value_depth])
+
+    def build(store: Closure) -> KernelCall:
+        return KernelCall(
+            "maccel.attention",
+            "attention",
+            (
+                ("acc", acc),
+                ("D", depth),
+                ("DV", value_depth),
+                ("causal", causal),
+                ("has_mask", mask is not None),
+            ),
+            (
+                *(Arg("size", s) for s in (batch, heads, q_len, k_len, group)),
+                *_operand(vq),
+                *_operand(vk),
+                *_operand(vv),
+                Arg("float", scale),
+                Arg("closure", bias),
+                Arg("closure", store),
+            ),
+            scratch=attention_scratch(depth, value_depth, acc),
+            flops=work * 2,
+        )
+
+    rank = t.rank
+    axes = tuple(range(rank))
+    coords: tuple[tuple[int, ...], ...] = (
+        axes[: rank - 3] if rank >= 4 else (),
+        (axes[rank - 3],) if rank >= 3 else (),
+        (axes[rank - 2],),
+        (axes[rank - 1],),
+    )
+    order = (0, 2, 1, 3) if rank == 4 else axes
+    ctx.define(
+        node,
+        ctx.pending(
+            node,
+            build,
+            coords=coords,
+            dtype=acc,
+            work=work,
+            # [batch, query, head, depth]: what the transpose and reshape after attention want.
+            order=order,
+            vector_coord=3,
+        ),
+    )
+
+
+def _operand(view: View) -> tuple[Arg, ...]:
+    return (Arg("ptr", view), *(Arg("size", s) for s in view.strides[:3]))
+
+
+def _four(ctx: KernelContext, node: Node, view: View) -> View:
+    """View an operand as [batch, heads, length, depth]."""
+    missing = 4 - len(view.shape)
+    if missing >= 0:
+        return replace(view, shape=(*(1,) * missing, *view.shape), strides=(*(0,) * missing, *view.strides))
+    shape, strides = list(view.shape), list(view.strides)
+    while len(shape) > 4:
+        if strides[0] != strides[1] * shape[1]:
+            raise ctx.reject(node, "attention over several separate batch dims")
+        shape[0:2] = [shape[0] * shape[1]]
+        strides[0:2] = [strides[1]]
+    return replace(view, shape=tuple(shape), strides=tuple(strides))
+
+
+def _broadcast_batch(view: View, batch: Size) -> View:
+    return broadcast_view(view, (batch, *view.shape[1:])) if view.shape[0] != batch else view
+
+
+def _mask_closure(
+    ctx: KernelContext, mask: str | None, scores: tuple[Size, ...], acc: DType
+) -> Closure:
+    """Return the additive mask; a boolean mask becomes 0 where true and -inf where false."""
+    axes = ((0,), (1,), (2,), (3,))
+    if mask is None:
+        return _constant_closure(scores, acc)
+    boolean = ctx.type(mask).dtype == BOOL
+
+    def additive(p: PointwiseContext) -> str:
+        if not boolean:
+            return p.operand(0)
+        zero, off = p.const(0.0), p.const(-math.inf)
+        assert p.operands[0] is not None
+        return p.call("select", p.operands[0], zero, off, dtype=p.dtype)
+
+    held: Held = ctx.get(mask)
+    if not isinstance(held, View) and len(held.ops) > 12:
+        ctx.realize(mask)
+    return ctx.load_closure(
+        mask, axes, dtype=acc, passes=1, shape=scores, vector_coord=3, scale=additive
+    )
+
+
+def _constant_closure(scores: tuple[Size, ...], acc: DType) -> Closure:
+    from mojoaccel.ir.plan import Body, ScalarOp
+
+    body = Body((ScalarOp("v0", "const", (0.0,), acc),), ("v0",))
+    return Closure("load", scores, ((0,), (1,), (2,), (3,)), (), (), body, 3)
+
+
+def attention_scratch(depth: int, value_depth: int, acc: DType) -> int:
+    """Return the scratch bytes per thread of ``maccel.attention.attention``."""
+    return acc.size * 1024 * (depth + value_depth)
+
+
+OPS = (
+    OpDef(
+        "scaled_dot_product_attention",
+        ("aten.scaled_dot_product_attention.default",),
+        Kernel(lower_attention),
+    ),
+)

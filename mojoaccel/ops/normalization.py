@@ -1,3 +1,265 @@
-"""Placeholder."""
+"""Softmax and the norms: kernels over rows, operands read and results written through closures."""
 
-OPS = ()
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mojoaccel.ir.dims import Size, size_prod
+from mojoaccel.ir.graph import GraphBuilder, Node
+from mojoaccel.ir.plan import Arg, Closure, KernelCall, View
+from mojoaccel.ir.types import F32, F64, DType, TensorType
+from mojoaccel.ops.lazy import Held, Lazy
+from mojoaccel.ops.lowering import KernelContext
+from mojoaccel.ops.matmul import accumulate_dtype
+from mojoaccel.ops.registry import Decompose, Kernel, OpDef, PointwiseContext
+
+
+def affine(
+    ctx: KernelContext, lazy: Lazy, node: Node, weight: Held | None, bias: Held | None
+) -> Lazy:
+    """Multiply by `weight` and add `bias` in the epilogue; either may be absent."""
+
+    def build(p: PointwiseContext) -> str:
+        value = p.operand(0)
+        if p.operands[1] is not None:
+            value = p.call("mul", value, p.operand(1))
+        if p.operands[2] is not None:
+            value = p.call("add", value, p.operand(2))
+        return value
+
+    if weight is None and bias is None:
+        return lazy
+    return ctx.add_epilogue(lazy, node, [weight, bias], build)
+
+
+def optional(ctx: KernelContext, node: Node, position: int) -> Held | None:
+    """Return operand `position` if the node has it."""
+    name = node.inputs[position] if position < len(node.inputs) else None
+    return None if name is None else ctx.get(name)
+
+
+def row_kernel(
+    ctx: KernelContext,
+    node: Node,
+    module: str,
+    function: str,
+    *,
+    row_axes: Sequence[int],
+    col_axes: Sequence[int],
+    extra: Sequence[Arg] = (),
+    params: Sequence[tuple[str, object]] = (),
+    passes: int = 3,
+) -> Lazy:
+    """Schedule a kernel that maps each row of an operand to a row of the result."""
+    name = node.inputs[0]
+    t = ctx.type(name)
+    acc = accumulate_dtype(t.dtype)
+    coords = (tuple(row_axes), tuple(col_axes))
+    load = ctx.load_closure(name, coords, dtype=acc, passes=passes, vector_coord=1)
+    rows = size_prod(t.shape[a] for a in row_axes)
+    cols = size_prod(t.shape[a] for a in col_axes)
+
+    def build(store: Closure) -> KernelCall:
+        return KernelCall(
+            module,
+            function,
+            (("W", ctx.lanes(acc)), ("acc", acc), *params),  # type: ignore[arg-type]
+            (
+                Arg("size", rows),
+                Arg("size", cols),
+                *extra,
+                Arg("closure", load),
+                Arg("closure", store),
+            ),
+            scratch=cols * acc.size,
+            flops=rows * cols * 8,
+        )
+
+    order = (*row_axes, *col_axes)
+    return ctx.pending(
+        node, build, coords=coords, dtype=acc, work=rows * cols * 8, vector_coord=1, order=order
+    )
+
+
+def lower_softmax(ctx: KernelContext, node: Node) -> None:
+    """``aten.softmax``, ``aten.log_softmax`` along one axis."""
+    t = ctx.type(node.inputs[0])
+    if t.rank == 0:
+        raise ctx.reject(node, "softmax of a 0-d tensor")
+    axis = int(node.attr("dim")) % t.rank
+    rows = tuple(a for a in range(t.rank) if a != axis)
+    function = "log_softmax" if node.op == "log_softmax" else "softmax"
+    ctx.define(
+        node,
+        row_kernel(
+            ctx, node, "maccel.softmax", function, row_axes=rows, col_axes=(axis,)
+        ),
+    )
+
+
+def lower_layer_norm(ctx: KernelContext, node: Node) -> None:
+    """``aten.layer_norm``: (x - mean) / sqrt(var + eps) * weight + bias over the last axes."""
+    t = ctx.type(node.inputs[0])
+    count = len(node.attr("normalized_shape"))
+    split = t.rank - count
+    eps = Arg("float", float(node.attr("eps", 1e-5)))
+    lazy = row_kernel(
+        ctx,
+        node,
+        "maccel.norm",
+        "layer_norm",
+        row_axes=tuple(range(split)),
+        col_axes=tuple(range(split, t.rank)),
+        extra=(eps,),
+    )
+    ctx.define(node, affine(ctx, lazy, node, optional(ctx, node, 1), optional(ctx, node, 2)))
+
+
+def lower_rms_norm(ctx: KernelContext, node: Node) -> None:
+    """``aten.rms_norm``: x / sqrt(mean(x^2) + eps) * weight over the last axes."""
+    t = ctx.type(node.inputs[0])
+    count = len(node.attr("normalized_shape"))
+    split = t.rank - count
+    eps = node.attr("eps")
+    default = {F64.name: 2.220446049250313e-16}.get(t.dtype.name, 1.1920928955078125e-07)
+    lazy = row_kernel(
+        ctx,
+        node,
+        "maccel.norm",
+        "rms_norm",
+        row_axes=tuple(range(split)),
+        col_axes=tuple(range(split, t.rank)),
+        extra=(Arg("float", float(default if eps is None else eps)),),
+    )
+    ctx.define(node, affine(ctx, lazy, node, optional(ctx, node, 1), None))
+
+
+def per_channel(view: View, rank: int) -> View:
+    """View a vector of C numbers as broadcast along every axis but 1."""
+    return replace(
+        view,
+        shape=(view.shape[0], *(1,) * (rank - 2)),
+        strides=(view.strides[0], *(0,) * (rank - 2)),
+    )
+
+
+def lower_group_norm(ctx: KernelContext, node: Node) -> None:
+    """``aten.group_norm``: normalizes each of `num_groups` groups of channels of each image."""
+    name = node.inputs[0]
+    t = ctx.type(name)
+    groups = int(node.attr("num_groups"))
+    ctx.define(node, group_norm(ctx, node, groups, t))
+
+
+def group_norm(ctx: KernelContext, node: Node, groups: int, t: TensorType) -> Lazy:
+    """Schedule a group norm over a contiguous or channels-last operand."""
+    from mojoaccel.ops.convolution import channels_last, channels_last_order
+
+    view = ctx.view(node.inputs[0])
+    batch, channels = t.shape[:2]
+    assert isinstance(channels, int)
+    spatial: Size = size_prod(t.shape[2:])
+    acc = accumulate_dtype(t.dtype)
+    order: Sequence[int] = channels_last_order(t.rank)
+    last = channels_last(view) and t.rank > 2 and _dense_pixels(view)
+    if not last:
+        view = ctx.contiguous(node.inputs[0])
+        order = tuple(range(t.rank))
+    space = tuple(range(2, t.rank))
+    coords = ((0,), space, (1,)) if last else ((0,), (1,), space)
+
+    def build(store: Closure) -> KernelCall:
+        return KernelCall(
+            "maccel.norm",
+            "group_norm_last" if last else "group_norm_first",
+            (("W", ctx.lanes(acc)), ("acc", acc), ("channels", channels), ("groups", groups)),
+            (
+                Arg("size", batch),
+                Arg("size", spatial),
+                Arg("ptr", view),
+                Arg("size", view.strides[0]),
+                Arg("float", float(node.attr("eps", 1e-5))),
+                Arg("closure", store),
+            ),
+            scratch=65536,
+            flops=t.numel * 8,
+        )
+
+    lazy = ctx.pending(
+        node, build, coords=coords, dtype=acc, work=t.numel * 8, vector_coord=2, order=order
+    )
+    parts = [optional(ctx, node, 1), optional(ctx, node, 2)]
+    shaped = [
+        None if p is None else per_channel(ctx.realize_held(p), t.rank) for p in parts
+    ]
+    return affine(ctx, lazy, node, shaped[0], shaped[1])
+
+
+def _dense_pixels(view: View) -> bool:
+    step: Size = view.shape[1]
+    for axis in range(len(view.shape) - 1, 1, -1):
+        if view.strides[axis] != step and view.shape[axis] != 1:
+            return False
+        step = step * view.shape[axis]
+    return True
+
+
+def rewrite_batch_norm(b: GraphBuilder, node: Node) -> list[str]:
+    """Rewrite inference batch norm as x * scale + shift.
+
+    scale and shift depend on weights alone, so they are folded; they are computed in float64
+    because PyTorch's own order of operations is not otherwise matched after folding.
+    """
+    x, weight, bias, mean, var = node.inputs
+    t = node.output.type
+    assert x is not None and mean is not None and var is not None
+    channels = b.types[mean].shape
+    wide = TensorType(F64, channels)
+
+    def widen(name: str) -> str:
+        return b.add("to", [name], wide, dtype="float64")
+
+    shifted = b.add("add", [widen(var), None], wide, other=float(node.attr("eps")), alpha=1)
+    scale = b.add("rsqrt", [shifted], wide)
+    if weight is not None:
+        scale = b.add("mul", [scale, widen(weight)], wide)
+    shift = b.add("neg", [b.add("mul", [widen(mean), scale], wide)], wide)
+    if bias is not None:
+        shift = b.add("add", [shift, widen(bias)], wide, alpha=1)
+    shape = (channels[0], *(1,) * (t.rank - 2))
+    vector = TensorType(t.dtype if t.dtype == F64 else F32, shape)
+
+    def narrow(name: str) -> str:
+        flat = b.add("to", [name], TensorType(vector.dtype, channels), dtype=vector.dtype.torch)
+        return b.add("view", [flat], vector, size=shape)
+
+    scaled = b.add("mul", [x, narrow(scale)], t)
+    result = b.add("add", [scaled, narrow(shift)], t, alpha=1)
+    return [result]
+
+
+def softmax_dtype(dtype: DType) -> DType:
+    """Return the type softmax is computed in."""
+    return accumulate_dtype(dtype)
+
+
+OPS = (
+    OpDef("softmax", ("aten.softmax.int", "aten._softmax.default"), Kernel(lower_softmax)),
+    OpDef(
+        "log_softmax",
+        ("aten.log_softmax.int", "aten._log_softmax.default"),
+        Kernel(lower_softmax),
+    ),
+    OpDef("layer_norm", ("aten.layer_norm.default",), Kernel(lower_layer_norm)),
+    OpDef("rms_norm", ("aten.rms_norm.default",), Kernel(lower_rms_norm)),
+    OpDef("group_norm", ("aten.group_norm.default",), Kernel(lower_group_norm)),
+    OpDef(
+        "batch_norm",
+        (
+            "aten._native_batch_norm_legit_no_training.default",
+            "aten._batch_norm_no_update.default",
+        ),
+        Decompose(rewrite_batch_norm),
+    ),
+)

@@ -1,3 +1,138 @@
-"""Placeholder."""
+"""Reductions over any set of axes, with their operand computed on the fly."""
 
-OPS = ()
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mojoaccel.ir.dims import Size, size_prod
+from mojoaccel.ir.graph import Node
+from mojoaccel.ir.plan import Arg, Closure, KernelCall, View
+from mojoaccel.ir.types import BOOL, I64, DType
+from mojoaccel.ops.lazy import Lazy
+from mojoaccel.ops.lowering import KernelContext
+from mojoaccel.ops.pointwise_nest import memory_order
+from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext, compute_dtype
+
+
+def reduced_axes(node: Node, rank: int) -> tuple[int, ...]:
+    """Return the axes an operator reduces: all of them when `dim` is absent or empty."""
+    dim = node.attr("dim")
+    if dim is None or dim == ():
+        return tuple(range(rank))
+    dims = dim if isinstance(dim, (tuple, list)) else (dim,)
+    return tuple(sorted(int(d) % max(rank, 1) for d in dims if rank))
+
+
+def reduce_held(
+    ctx: KernelContext,
+    node: Node,
+    kind: str,
+    axes: Sequence[int],
+    *,
+    dtype: DType,
+    result: DType,
+    scale: object = None,
+) -> Lazy:
+    """Schedule reduction `kind` of operand 0 over `axes`.
+
+    The nest is chosen by memory: when the innermost axis of the operand is kept, vectors run
+    along it (`reduce_columns`), else along the reduced axes (`reduce_rows`).
+    """
+    name = node.inputs[0]
+    t = ctx.type(name)
+    kept = [a for a in range(t.rank) if a not in axes]
+    held = ctx.get(str(name))
+    if isinstance(held, Lazy) and held.kernel is not None:
+        held = ctx.realize(str(name))
+    leaf = held if isinstance(held, View) else next((v for v in held.leaves), None)
+    order = memory_order(leaf) if leaf is not None and leaf.shape == t.shape else list(range(t.rank))
+    order = [a for a in order if t.shape[a] != 1] or order
+    inner_kept: list[int] = []
+    while order and order[-1] in kept and len(order) > 1:
+        inner_kept.insert(0, order.pop())
+    if not any(a in axes for a in order):
+        order, inner_kept = [*order, *inner_kept], []
+    outer = [a for a in kept if a not in inner_kept]
+    reduced = sorted(axes, key=lambda a: order.index(a) if a in order else -1)
+    columns = bool(inner_kept) and bool(reduced)
+    coords: tuple[tuple[int, ...], ...]
+    coords = (tuple(outer), tuple(reduced), tuple(inner_kept))
+    if not columns:
+        coords = (tuple(sorted([*outer, *inner_kept])), tuple(reduced))
+    load = ctx.load_closure(
+        name,
+        coords,
+        dtype=dtype,
+        passes=1,
+        vector_coord=2 if columns else 1,
+        scale=scale,  # type: ignore[arg-type]
+    )
+    keepdim = bool(node.attr("keepdim", False))
+    position = {a: (a if keepdim else kept.index(a)) for a in kept}
+    sizes: list[Size] = [size_prod(t.shape[a] for a in group) for group in coords]
+
+    def build(store: Closure) -> KernelCall:
+        return KernelCall(
+            "maccel.reduce",
+            "reduce_columns" if columns else "reduce_rows",
+            (("op", kind), ("W", ctx.lanes(dtype)), ("dt", dtype), ("out", result)),
+            (*(Arg("size", s) for s in sizes), Arg("closure", load), Arg("closure", store)),
+            scratch=262144,
+            flops=t.numel,
+        )
+
+    store_coords = [tuple(position[a] for a in coords[0])]
+    if columns:
+        store_coords.append(tuple(position[a] for a in coords[2]))
+    return ctx.pending(
+        node,
+        build,
+        coords=store_coords,
+        dtype=result,
+        work=t.numel * 2,
+        vector_coord=-1,
+    )
+
+
+def lower_simple(kind: str):  # type: ignore[no-untyped-def]
+    """Return the lowering of a reduction without parameters."""
+
+    def lower(ctx: KernelContext, node: Node) -> None:
+        t = ctx.type(node.inputs[0])
+        out = node.output.type.dtype
+        dtype = compute_dtype(out if kind in ("Sum", "Prod", "Mean") else t.dtype)
+        result = I64 if kind in ("ArgMax", "ArgMin") else compute_dtype(out)
+        if t.dtype == BOOL and kind not in ("Any", "All"):
+            dtype = I64 if result == I64 else dtype
+        axes = reduced_axes(node, t.rank)
+        ctx.define(node, reduce_held(ctx, node, kind, axes, dtype=dtype, result=result))
+
+    return lower
+
+
+def lower_mean(ctx: KernelContext, node: Node) -> None:
+    """``aten.mean``: the sum scaled in the epilogue."""
+    t = ctx.type(node.inputs[0])
+    axes = reduced_axes(node, t.rank)
+    dtype = compute_dtype(node.output.type.dtype)
+    lazy = reduce_held(ctx, node, "Sum", axes, dtype=dtype, result=dtype)
+    count = size_prod(t.shape[a] for a in axes)
+
+    def divide(p: PointwiseContext) -> str:
+        size = p.body.cast(p.body.const(count, I64), p.dtype)
+        return p.call("div", p.operand(0), size)
+
+    ctx.define(node, ctx.add_epilogue(lazy, node, [], divide))
+
+
+OPS = (
+    OpDef("sum", ("aten.sum.dim_IntList", "aten.sum.default"), Kernel(lower_simple("Sum"))),
+    OpDef("mean", ("aten.mean.dim", "aten.mean.default"), Kernel(lower_mean)),
+    OpDef("prod", ("aten.prod.dim_int", "aten.prod.default"), Kernel(lower_simple("Prod"))),
+    OpDef("amax", ("aten.amax.default", "aten.max.default"), Kernel(lower_simple("Max"))),
+    OpDef("amin", ("aten.amin.default", "aten.min.default"), Kernel(lower_simple("Min"))),
+    OpDef("any", ("aten.any.dim", "aten.any.dims", "aten.any.default"), Kernel(lower_simple("Any"))),
+    OpDef("all", ("aten.all.dim", "aten.all.dims", "aten.all.default"), Kernel(lower_simple("All"))),
+    OpDef("argmax", ("aten.argmax.default",), Kernel(lower_simple("ArgMax"))),
+    OpDef("argmin", ("aten.argmin.default",), Kernel(lower_simple("ArgMin"))),
+)
