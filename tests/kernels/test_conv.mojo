@@ -4,6 +4,7 @@ from std.sys import simd_width_of
 from std.testing import assert_equal
 
 from maccel.conv import conv2d
+from maccel.image import ImageView
 from maccel.team import Team
 from maccel.types import Ptr
 
@@ -51,6 +52,9 @@ def check[
     def store[lanes: Int](n: Int, p: Int, col: Int, v: SIMD[acc, lanes]) {imm}:
         y.unsafe_store((n * oh * ow + p) * oc + col, v)
 
+    var view = ImageView[dt](
+        x, count, height, width, height * width * sw, width * sw, sw
+    )
     var block = control_block(team_size, 4 << 20)
     for tid in range(team_size):
         conv2d[
@@ -71,14 +75,8 @@ def check[
             panel,
         ](
             Team(block, tid),
-            x,
+            view,
             packed,
-            count,
-            height,
-            width,
-            height * width * sw,
-            width * sw,
-            sw,
             oh,
             ow,
             store,

@@ -4,6 +4,7 @@ from std.sys import simd_width_of
 from std.testing import assert_equal
 
 from maccel.depthwise import depthwise_conv2d
+from maccel.image import ImageView
 from maccel.team import Team
 
 from team_fixture import buffer, control_block, filled
@@ -43,6 +44,9 @@ def check[
     def store[w: Int](n: Int, p: Int, col: Int, v: SIMD[acc, w]) {imm}:
         y.unsafe_store((n * oh * ow + p) * oc + col, v)
 
+    var view = ImageView[dt](
+        x, count, height, width, height * width * sw, width * sw, sw
+    )
     var block = control_block(team_size, 64)
     for tid in range(team_size):
         depthwise_conv2d[
@@ -61,14 +65,8 @@ def check[
             dilation,
         ](
             Team(block, tid),
-            x,
+            view,
             packed,
-            count,
-            height,
-            width,
-            height * width * sw,
-            width * sw,
-            sw,
             oh,
             ow,
             store,

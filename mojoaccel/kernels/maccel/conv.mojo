@@ -12,8 +12,9 @@ Weights are packed ahead as [groups][ceil(OC/groups/panel)][KH*KW*IC/groups][pan
 
 from std.sys import simd_width_of, size_of
 
-from maccel.conv_gather import ImageView, gather_rows, zero_run
+from maccel.conv_gather import gather_rows, zero_run
 from maccel.conv_tile import multiply_tile, tile_rows
+from maccel.image import ImageView
 from maccel.team import Share, Team
 from maccel.types import Ptr
 
@@ -163,14 +164,8 @@ def conv2d[
     S: def[w: Int](Int, Int, Int, SIMD[acc, w]) -> None,
 ](
     team: Team,
-    x: Ptr[dt],
+    x: ImageView[dt],
     weights: Ptr[wt],
-    count: Int,
-    height: Int,
-    width: Int,
-    sn: Int,
-    sh: Int,
-    sw: Int,
     out_h: Int,
     out_w: Int,
     store: S,
@@ -201,14 +196,8 @@ def conv2d[
 
     Args:
         team: The threads; each computes its share.
-        x: Input, unit channel stride.
+        x: Input.
         weights: Packed weights.
-        count: Images.
-        height: Height of the input.
-        width: Width of the input.
-        sn: Elements between images.
-        sh: Elements between rows.
-        sw: Elements between pixels.
         out_h: Height of the output.
         out_w: Width of the output.
         store: Epilogue.
@@ -235,7 +224,7 @@ def conv2d[
     comptime assert panel % lanes == 0, "panel must be whole vectors"
 
     var image_pixels = out_h * out_w
-    var pixels = count * image_pixels
+    var pixels = x.count * image_pixels
     if pixels <= 0:
         return
     var part = partition_tiles[rows](
@@ -248,9 +237,9 @@ def conv2d[
     var direct = False
     comptime if pointwise:
         direct = (
-            sw == in_channels
-            and sh == width * sw
-            and (sn == height * sh or count == 1)
+            x.sw == in_channels
+            and x.sh == x.width * x.sw
+            and (x.sn == x.height * x.sh or x.count == 1)
         )
     var a_block = team.scratch[acc]()
     var c_block = a_block.unsafe_offset(tiles * rows * lda)
@@ -258,9 +247,8 @@ def conv2d[
     while panel_index < part.panels.end:
         var group = panel_index // group_panels
         var group_end = min(part.panels.end, (group + 1) * group_panels)
-        var view = ImageView[dt](
-            x.unsafe_offset(group * group_in), count, height, width, sn, sh, sw
-        )
+        var view = x
+        view.data = x.data.unsafe_offset(group * group_in)
         for block in range(part.pixels.begin, part.pixels.end, tiles * rows):
             var block_rows = min(part.pixels.end - block, tiles * rows)
             var whole_rows = block_rows // rows * rows

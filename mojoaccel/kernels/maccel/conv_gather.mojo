@@ -2,20 +2,8 @@
 
 from std.sys import simd_width_of
 
+from maccel.image import ImageView
 from maccel.types import Ptr
-
-
-@fieldwise_init
-struct ImageView[dt: DType](Copyable, Movable, TrivialRegisterPassable):
-    """A channels-last image batch: `address = n*sn + h*sh + w*sw + channel`."""
-
-    var data: Ptr[Self.dt]
-    var count: Int
-    var height: Int
-    var width: Int
-    var sn: Int
-    var sh: Int
-    var sw: Int
 
 
 @always_inline

@@ -8,7 +8,7 @@ row and multiplied into every output column it contributes to.
 from std.math import fma
 from std.sys import CompilationTarget, simd_width_of
 
-from maccel.conv_gather import ImageView
+from maccel.image import ImageView
 from maccel.team import Team
 from maccel.types import Ptr
 
@@ -169,14 +169,8 @@ def depthwise_conv2d[
     S: def[w: Int](Int, Int, Int, SIMD[acc, w]) -> None,
 ](
     team: Team,
-    x: Ptr[dt],
+    x: ImageView[dt],
     weights: Ptr[wt],
-    count: Int,
-    height: Int,
-    width: Int,
-    sn: Int,
-    sh: Int,
-    sw: Int,
     out_h: Int,
     out_w: Int,
     store: S,
@@ -206,14 +200,8 @@ def depthwise_conv2d[
 
     Args:
         team: The threads; each computes its share.
-        x: Input, unit channel stride.
+        x: Input.
         weights: Packed weights.
-        count: Images.
-        height: Height of the input.
-        width: Width of the input.
-        sn: Elements between images.
-        sh: Elements between rows.
-        sw: Elements between pixels.
         out_h: Height of the output.
         out_w: Width of the output.
         store: Epilogue.
@@ -224,7 +212,6 @@ def depthwise_conv2d[
     comptime groups = (channels + group - 1) // group
     comptime columns = depthwise_columns[kernel_w]()
     comptime span = (columns - 1) * stride_w + (kernel_w - 1) * dilation_w + 1
-    var view = ImageView[dt](x, count, height, width, sn, sh, sw)
 
     @always_inline
     def tile[
@@ -247,7 +234,7 @@ def depthwise_conv2d[
             inside,
             S,
         ](
-            view,
+            x,
             weights.unsafe_offset(
                 channel // lanes * (kernel_h * kernel_w * lanes)
                 + channel % lanes
@@ -260,7 +247,7 @@ def depthwise_conv2d[
             store,
         )
 
-    var mine = team.share(count * out_h * groups)
+    var mine = team.share(x.count * out_h * groups)
     for item in range(mine.begin, mine.end):
         var row = item // groups
         var n = row // out_h
@@ -270,7 +257,7 @@ def depthwise_conv2d[
         for ow in range(0, out_w, columns):
             var iw0 = ow * stride_w - pad_w
             var inside = (
-                iw0 >= 0 and iw0 + span <= width and ow + columns <= out_w
+                iw0 >= 0 and iw0 + span <= x.width and ow + columns <= out_w
             )
             var channel = first
             if inside:
