@@ -17,6 +17,7 @@ from std.atomic import Atomic, Ordering
 from std.sys.intrinsics import llvm_intrinsic
 from std.sys import CompilationTarget
 
+from maccel.libc import yield_thread
 from maccel.types import Args, Ptr
 
 comptime TaskFn = def(Args, Args, Int) thin abi("C") -> None
@@ -90,8 +91,13 @@ struct Team(Copyable, Movable, TrivialRegisterPassable):
                 phase_word, 1
             )
         else:
+            var spins = 0
             while (
                 Atomic[Int64].load[ordering=Ordering.ACQUIRE](phase_word)
                 == phase
             ):
-                spin_pause()
+                spins += 1
+                if spins < 4000:
+                    spin_pause()
+                else:  # more threads than cores
+                    yield_thread()

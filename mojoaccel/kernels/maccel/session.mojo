@@ -1,0 +1,414 @@
+"""The run-time half of every compiled model: memory, dims, inputs, outputs, errors.
+
+An emitted module gives `session_run` four functions: `bind` checks inputs and reads the dynamic
+dims, `describe` gives the output shapes, `reserve` the memory needed, `forward` runs the fused
+groups. Everything lives in one block of words that the caller owns through a handle: there are no
+globals, so any number of sessions can run side by side.
+
+Words of the block: 0 weights, 1 weight bytes, 2 arena, 3 arena bytes, 4 scratch, 5 scratch bytes
+in all, 6 pool, 7 threads, 8 data status, 9 lock, 10 process id, 11 input tensors, 12 output
+tensors, 16-20 error (code, index, axis, expected, got), 32+ dims, 64+ output addresses, 192+
+states (address, bytes), 448+ output memory owned by the session (address, bytes).
+"""
+
+from std.atomic import Atomic, Ordering
+from std.memory import stack_allocation
+
+from maccel.libc import (
+    Bytes,
+    FUTEX_WAIT_PRIVATE,
+    FUTEX_WAKE_PRIVATE,
+    advise,
+    allocate,
+    close_file,
+    copy_memory,
+    file_size,
+    futex,
+    map_file,
+    open_file,
+    process_id,
+    processor_count,
+    release,
+)
+from maccel.pool import (
+    pool_create,
+    pool_destroy,
+    pool_run,
+    pool_set_scratch,
+)
+from maccel.team import TaskFn
+from maccel.types import Args, Ptr
+
+comptime WEIGHTS = 0
+comptime WEIGHT_BYTES = 1
+comptime ARENA = 2
+comptime ARENA_BYTES = 3
+comptime SCRATCH = 4
+comptime SCRATCH_BYTES = 5
+comptime POOL = 6
+comptime THREADS = 7
+comptime STATUS = 8
+comptime LOCK = 9
+comptime PROCESS = 10
+comptime INPUTS = 11
+comptime OUTPUTS = 12
+comptime ERROR = 16
+comptime DIMS = 32
+comptime OUTPUT_ADDRESS = 64
+comptime STATES = 192
+comptime OWNED = 448
+comptime SESSION_BYTES = 8192
+
+comptime TENSOR_WORDS = 10
+"""A `maccel_tensor`: data, shape[8], then rank and dtype as 32-bit halves of one word."""
+
+comptime OK = Int32(0)
+comptime NO_WEIGHTS = Int32(2)
+comptime WRONG_WEIGHTS = Int32(3)
+comptime NO_MEMORY = Int32(4)
+comptime BAD_DTYPE = 10
+comptime BAD_RANK = 11
+comptime BAD_SIZE = 12
+comptime OUT_OF_RANGE = 13
+comptime BAD_INDEX = Int32(20)
+
+comptime CYCLES_PER_THREAD = 4000
+"""Estimated cycles of work that pay for one more thread (a fork-join costs about 1 us)."""
+
+comptime HUGE_PAGE = 2 << 20
+"""Regions at least this large ask for huge pages: fewer TLB misses while weights stream."""
+
+
+struct Session(Copyable, Movable, TrivialRegisterPassable):
+    """A handle on a session's block."""
+
+    var words: Args
+
+    @always_inline
+    def __init__(out self, words: Args):
+        self.words = words
+
+    # -- addresses ----------------------------------------------------------
+
+    @always_inline
+    def weight(self, offset: Int) -> Int:
+        """Returns the address of a byte of the mapped weights."""
+        return Int(self.words[unsafe_offset=WEIGHTS]) + offset
+
+    @always_inline
+    def arena(self, offset: Int) -> Int:
+        """Returns the address of a byte of the arena."""
+        return Int(self.words[unsafe_offset=ARENA]) + offset
+
+    @always_inline
+    def input(self, index: Int) -> Int:
+        """Returns the address of an input's first element."""
+        return Int(self.tensor(INPUTS, index)[unsafe_offset=0])
+
+    @always_inline
+    def output(self, index: Int) -> Int:
+        """Returns the address of an output's first element."""
+        return Int(self.words[unsafe_offset = OUTPUT_ADDRESS + index])
+
+    @always_inline
+    def state(self, index: Int) -> Int:
+        """Returns the address of a state."""
+        return Int(self.words[unsafe_offset = STATES + 2 * index])
+
+    @always_inline
+    def status(self) -> Int:
+        """Returns the address of the word that kernels set on bad data."""
+        return Int(self.words.unsafe_offset(STATUS))
+
+    @always_inline
+    def dim(self, index: Int) -> Int:
+        """Returns the size of a dynamic dim in this run."""
+        return Int(self.words[unsafe_offset = DIMS + index])
+
+    @always_inline
+    def tensor(self, word: Int, index: Int) -> Args:
+        """Returns the `maccel_tensor` of an input or output."""
+        var first = Args(unsafe_from_address=Int(self.words[unsafe_offset=word]))
+        return first.unsafe_offset(index * TENSOR_WORDS)
+
+    # -- running ------------------------------------------------------------
+
+    @always_inline
+    def launch[task: TaskFn](self, cycles: Int, *arguments: Int):
+        """Runs a fused group on as many threads as its work pays for.
+
+        Parameters:
+            task: The group.
+
+        Args:
+            cycles: Estimated cycles of work on one thread.
+            arguments: Addresses and sizes, in the order the group reads them.
+        """
+        var block = stack_allocation[64, Int64]()
+        for i in range(len(arguments)):
+            block[unsafe_offset=i] = Int64(arguments[i])
+        self.run_task(task, Int(block), cycles)
+
+    @no_inline
+    def run_task(self, task: TaskFn, block: Int, cycles: Int):
+        """Chooses the team and runs a task."""
+        var wanted = 1 + cycles // CYCLES_PER_THREAD
+        pool_run(
+            Args(unsafe_from_address=Int(self.words[unsafe_offset=POOL])),
+            task,
+            Args(unsafe_from_address=block),
+            wanted,
+        )
+
+    # -- checks -------------------------------------------------------------
+
+    @no_inline
+    def fail(self, code: Int, index: Int, axis: Int, expected: Int, got: Int):
+        """Records the first error of a run."""
+        if self.words[unsafe_offset=ERROR] != 0:
+            return
+        self.words[unsafe_offset=ERROR] = Int64(code)
+        self.words[unsafe_offset = ERROR + 1] = Int64(index)
+        self.words[unsafe_offset = ERROR + 2] = Int64(axis)
+        self.words[unsafe_offset = ERROR + 3] = Int64(expected)
+        self.words[unsafe_offset = ERROR + 4] = Int64(got)
+
+    @no_inline
+    def expect_input(self, index: Int, dtype: Int, rank: Int):
+        """Checks an input's element type and rank."""
+        var tail = self.tensor(INPUTS, index)[unsafe_offset=9]
+        var got_rank = Int(tail & 0xFFFFFFFF)
+        var got_dtype = Int(tail >> 32)
+        if got_dtype != dtype:
+            self.fail(BAD_DTYPE, index, -1, dtype, got_dtype)
+        if got_rank != rank:
+            self.fail(BAD_RANK, index, -1, rank, got_rank)
+
+    @no_inline
+    def expect_size(self, index: Int, axis: Int, size: Int):
+        """Checks one dimension of an input."""
+        var got = Int(self.tensor(INPUTS, index)[unsafe_offset = 1 + axis])
+        if got != size:
+            self.fail(BAD_SIZE, index, axis, size, got)
+
+    @no_inline
+    def bind_dim(self, dim: Int, index: Int, axis: Int, low: Int, high: Int):
+        """Reads a dynamic dim from an input and checks its range (high < 0: unbounded)."""
+        var got = Int(self.tensor(INPUTS, index)[unsafe_offset = 1 + axis])
+        if got < low:
+            self.fail(OUT_OF_RANGE, index, axis, low, got)
+        if high >= 0 and got > high:
+            self.fail(OUT_OF_RANGE, index, axis, high, got)
+        self.words[unsafe_offset = DIMS + dim] = Int64(got)
+
+    # -- memory -------------------------------------------------------------
+
+    @no_inline
+    def describe_output(self, index: Int, dtype: Int, bytes: Int, *shape: Int):
+        """Fills in an output's shape and finds memory for it."""
+        var tensor = self.tensor(OUTPUTS, index)
+        for axis in range(len(shape)):
+            tensor[unsafe_offset = 1 + axis] = Int64(shape[axis])
+        tensor[unsafe_offset=9] = Int64(len(shape)) | (Int64(dtype) << 32)
+        if tensor[unsafe_offset=0] == 0 and self.words[unsafe_offset=LOCK] != 0:
+            tensor[unsafe_offset=0] = Int64(self.grow(OWNED + 2 * index, bytes))
+        self.words[unsafe_offset = OUTPUT_ADDRESS + index] = tensor[
+            unsafe_offset=0
+        ]
+
+    @no_inline
+    def grow(self, word: Int, bytes: Int) -> Int:
+        """Makes the region at words (word, word + 1) at least `bytes` long; contents are lost."""
+        var have = Int(self.words[unsafe_offset = word + 1])
+        if bytes > have or self.words[unsafe_offset=word] == 0:
+            release(Int(self.words[unsafe_offset=word]), have)
+            var wanted = (max(bytes, 64) + 4095) // 4096 * 4096
+            var address = allocate(wanted)
+            if address == 0:
+                self.fail(Int(NO_MEMORY), -1, -1, bytes, 0)
+                wanted = 0
+            elif wanted >= HUGE_PAGE:
+                advise(address, wanted, 14)
+            self.words[unsafe_offset=word] = Int64(address)
+            self.words[unsafe_offset = word + 1] = Int64(wanted)
+        return Int(self.words[unsafe_offset=word])
+
+    @no_inline
+    def reserve(self, arena_bytes: Int, scratch_bytes: Int):
+        """Makes the arena and every thread's scratch large enough."""
+        _ = self.grow(ARENA, arena_bytes)
+        var each = (scratch_bytes + 4095) // 4096 * 4096 + 4096
+        var threads = Int(self.words[unsafe_offset=THREADS])
+        var address = self.grow(SCRATCH, each * threads)
+        pool_set_scratch(
+            Args(unsafe_from_address=Int(self.words[unsafe_offset=POOL])),
+            address,
+            each,
+        )
+
+    @no_inline
+    def init_state(self, index: Int, bytes: Int, weight_offset: Int):
+        """Gives a state its initial value."""
+        var address = self.grow(STATES + 2 * index, bytes)
+        copy_memory(address, self.weight(weight_offset), bytes)
+
+    # -- exclusion ----------------------------------------------------------
+
+    @no_inline
+    def acquire(self):
+        """Waits until no other thread runs this session."""
+        var lock = self.words.unsafe_offset(LOCK)
+        # A forked child inherits a lock that a thread of its parent may hold.
+        if self.words[unsafe_offset=PROCESS] != Int64(process_id()):
+            self.words[unsafe_offset=PROCESS] = Int64(process_id())
+            Atomic[Int64].store(lock, 0)
+        while True:
+            var old = Int64(0)
+            if Atomic[Int64].compare_exchange(lock, old, 1):
+                return
+            futex(lock, FUTEX_WAIT_PRIVATE, 1)
+
+    @no_inline
+    def give_back(self):
+        """Lets the next thread run this session."""
+        var lock = self.words.unsafe_offset(LOCK)
+        Atomic[Int64].store(lock, 0)
+        futex(lock, FUTEX_WAKE_PRIVATE, 1)
+
+
+comptime Step = def(Session) thin -> None
+"""One of the functions that an emitted module gives to `session_run`."""
+
+
+def session_open(
+    folder: Bytes, threads: Int32, result: Args, weight_bytes: Int
+) -> Int32:
+    """Opens a session on an artifact's folder.
+
+    Args:
+        folder: Path of the artifact, zero-terminated.
+        threads: Threads to use; 0 or less is one per processor this process may use.
+        result: Receives the session's handle.
+        weight_bytes: Size that weights.bin must have; 0 for a model without weights.
+
+    Returns:
+        OK, NO_WEIGHTS, WRONG_WEIGHTS or NO_MEMORY.
+    """
+    var address = allocate(SESSION_BYTES)
+    if address == 0:
+        return NO_MEMORY
+    var words = Args(unsafe_from_address=address)
+    if weight_bytes > 0:
+        var failed = map_weights(folder, words, weight_bytes)
+        if failed != OK:
+            release(address, SESSION_BYTES)
+            return failed
+    var count = Int(threads) if threads > 0 else processor_count()
+    words[unsafe_offset=THREADS] = Int64(count)
+    words[unsafe_offset=POOL] = Int64(Int(pool_create(count)))
+    words[unsafe_offset=PROCESS] = Int64(process_id())
+    result[unsafe_offset=0] = Int64(address)
+    return OK
+
+
+def map_weights(folder: Bytes, words: Args, weight_bytes: Int) -> Int32:
+    """Maps `<folder>/weights.bin`."""
+    var path = stack_allocation[4352, UInt8]()
+    var n = 0
+    while n < 4096 and folder[unsafe_offset=n] != 0:
+        path[unsafe_offset=n] = folder[unsafe_offset=n]
+        n += 1
+    var name = "/weights.bin".ptr()
+    for i in range(12):
+        path[unsafe_offset = n + i] = name[unsafe_offset=i]
+    path[unsafe_offset = n + 12] = 0
+    var file = open_file(Bytes(unsafe_from_address=Int(path)))
+    if file < 0:
+        return NO_WEIGHTS
+    var size = file_size(file)
+    var address = map_file(file, weight_bytes) if size == weight_bytes else 0
+    close_file(file)
+    if size != weight_bytes:
+        return WRONG_WEIGHTS
+    if address == 0:
+        return NO_MEMORY
+    words[unsafe_offset=WEIGHTS] = Int64(address)
+    words[unsafe_offset=WEIGHT_BYTES] = Int64(weight_bytes)
+    return OK
+
+
+def session_shapes[
+    bind: Step, describe: Step
+](handle: Args, inputs: Args, outputs: Args) -> Int32:
+    """Fills in the shapes of the outputs without running."""
+    var s = Session(handle)
+    s.words[unsafe_offset=ERROR] = 0
+    s.words[unsafe_offset=INPUTS] = Int64(Int(inputs))
+    s.words[unsafe_offset=OUTPUTS] = Int64(Int(outputs))
+    bind(s)
+    if s.words[unsafe_offset=ERROR] == 0:
+        describe(s)
+    return Int32(s.words[unsafe_offset=ERROR])
+
+
+def session_run[
+    bind: Step, describe: Step, reserve: Step, forward: Step
+](handle: Args, inputs: Args, outputs: Args) -> Int32:
+    """Runs the model once.
+
+    Args:
+        handle: The session.
+        inputs: Array of `maccel_tensor`, one per input, filled in by the caller.
+        outputs: Array of `maccel_tensor`; data 0 asks for memory of the session.
+
+    Returns:
+        0, or the code of the first error (see `maccel_last_error`).
+    """
+    var s = Session(handle)
+    s.acquire()
+    s.words[unsafe_offset=STATUS] = 0
+    var code = session_shapes[bind, describe](handle, inputs, outputs)
+    if code == OK:
+        reserve(s)
+        code = Int32(s.words[unsafe_offset=ERROR])
+    if code == OK:
+        forward(s)
+        if s.words[unsafe_offset=STATUS] != 0:
+            s.fail(
+                Int(BAD_INDEX), -1, -1, 0, Int(s.words[unsafe_offset=STATUS])
+            )
+            code = BAD_INDEX
+    s.give_back()
+    return code
+
+
+def session_error(handle: Args, result: Args) -> Int32:
+    """Copies the last error: code, index, axis, expected, got."""
+    for i in range(5):
+        result[unsafe_offset=i] = handle[unsafe_offset = ERROR + i]
+    return Int32(handle[unsafe_offset=ERROR])
+
+
+def session_close(handle: Args):
+    """Stops the threads and frees everything the session owns."""
+    var s = Session(handle)
+    pool_destroy(Args(unsafe_from_address=Int(s.words[unsafe_offset=POOL])))
+    release(
+        Int(s.words[unsafe_offset=WEIGHTS]),
+        Int(s.words[unsafe_offset=WEIGHT_BYTES]),
+    )
+    for word in [ARENA, SCRATCH]:
+        release(
+            Int(s.words[unsafe_offset=word]),
+            Int(s.words[unsafe_offset = word + 1]),
+        )
+    for i in range(128):
+        release(
+            Int(s.words[unsafe_offset = STATES + 2 * i]),
+            Int(s.words[unsafe_offset = STATES + 2 * i + 1]),
+        )
+        release(
+            Int(s.words[unsafe_offset = OWNED + 2 * i]),
+            Int(s.words[unsafe_offset = OWNED + 2 * i + 1]),
+        )
+    release(Int(handle), SESSION_BYTES)
