@@ -34,3 +34,14 @@ def pack_depthwise_weight(weight: np.ndarray, lanes: int) -> np.ndarray:
     packed = np.zeros((blocks * lanes, kh * kw), weight.dtype)
     packed[:oc] = weight.reshape(oc, kh * kw)
     return np.ascontiguousarray(packed.reshape(blocks, lanes, -1).transpose(0, 2, 1))
+
+
+def pack_recurrent_weight(weight: np.ndarray, gates: int, lanes: int) -> np.ndarray:
+    """Packs `[gates*H, H]` (PyTorch `weight_hh`) into `[ceil(H/lanes), H, gates, lanes]`."""
+    hidden = weight.shape[1]
+    panels = -(-hidden // lanes)
+    packed = np.zeros((gates, panels * lanes, hidden), weight.dtype)
+    packed[:, :hidden] = weight.reshape(gates, hidden, hidden)
+    return np.ascontiguousarray(
+        packed.reshape(gates, panels, lanes, hidden).transpose(1, 3, 0, 2)
+    )
