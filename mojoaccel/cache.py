@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from mojoaccel.errors import Diagnostic
+from mojoaccel.paths import cache_root
 
 KEY_FILE = "key.json"
 _BUCKET = re.compile(r"[a-z]+-v\d+")
@@ -38,6 +39,11 @@ class Usage:
 
     entries: int
     size: int
+
+
+def open_cache(limit: int, warn: Callable[[Diagnostic], None]) -> Cache:
+    """Return the user's cache (see `paths.cache_root`)."""
+    return Cache(cache_root(), limit, warn)
 
 
 def key_digest(key: Mapping[str, Any]) -> str:

@@ -91,9 +91,10 @@ TABLES: dict[str, tuple[Setting, ...]] = {
         Setting("markdown", "text"),
         Setting("html", "text"),
     ),
-    "cache": (Setting("dir", "text"), Setting("size", "bytes", 10 * 10**9)),
+    "cache": (Setting("size", "bytes", 10 * 10**9),),
 }
-_PATHS = {"output", "save-temps", "depfile", "mojo", "dir"}
+_PATHS = {"output", "save-temps", "depfile", "mojo"}
+_READ_ELSEWHERE = {"MOJOACCEL_CACHE_DIR"}  # by `paths`, which the runtime shares
 
 
 @dataclass(frozen=True)
@@ -113,16 +114,16 @@ class Model:
 
 @dataclass(frozen=True)
 class Settings:
-    """Merged settings of files and environment.
+    """Settings of files and environment, by table.
 
     Attributes:
-        files: Configuration files read, weakest first.
-        layers: (where from, table, values), weakest first.
+        files: Values of the configuration files, the project's over the user's.
+        variables: Values of ``MOJOACCEL_*`` variables.
         models: Named models.
     """
 
-    files: tuple[Path, ...] = ()
-    layers: tuple[tuple[str, str, Mapping[str, Any]], ...] = ()
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    variables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     models: Mapping[str, Model] = field(default_factory=dict)
 
     def values(
@@ -135,12 +136,10 @@ class Settings:
             given: Command-line values by key; None is "not given".
             model: The named model asked for, if any.
         """
+        own = model.values if model is not None and table == "compile" else {}
         merged = {s.key: s.default for s in TABLES[table]}
-        for origin, name, values in self.layers:
-            if origin == "environment" and model is not None and table == "compile":
-                merged.update(model.values)
-            if name == table:
-                merged.update(values)
+        for layer in (self.files.get(table, {}), own, self.variables.get(table, {})):
+            merged.update(layer)
         merged.update((k, v) for k, v in given.items() if v is not None)
         return merged
 
@@ -173,18 +172,15 @@ def load_settings(folder: Path | None = None) -> Settings:
     Raises:
         MojoaccelError: MA901, a file cannot be read, or has an unknown key or a bad value.
     """
-    layers: list[tuple[str, str, Mapping[str, Any]]] = []
+    found: dict[str, dict[str, Any]] = {}
     models: dict[str, Model] = {}
-    files: list[Path] = []
-    for path, table in (_user_file(), _project_file(folder or Path.cwd())):
-        if path is None:
-            continue
-        files.append(path)
-        reader = _FileReader(path)
-        layers += [(str(path), name, values) for name, values in reader.tables(table)]
-        models.update(reader.models(table))
-    layers += [("environment", name, values) for name, values in _environment_layers()]
-    return Settings(tuple(files), tuple(layers), models)
+    for path, data in (_user_file(), _project_file(folder or Path.cwd())):
+        if path is not None:
+            reader = _FileReader(path)
+            for name, values in reader.tables(data):
+                found.setdefault(name, {}).update(values)
+            models.update(reader.models(data))
+    return Settings(found, _read_environment(), models)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -357,7 +353,7 @@ class _FileReader:
         return error("MA901", f"{self.path}: {message}", hint=hint)
 
 
-def _environment_layers() -> list[tuple[str, dict[str, Any]]]:
+def _read_environment() -> dict[str, dict[str, Any]]:
     known = {
         "MOJOACCEL_"
         + ("" if table == "compile" else f"{table}-").upper().replace("-", "_")
@@ -367,13 +363,17 @@ def _environment_layers() -> list[tuple[str, dict[str, Any]]]:
     }
     found: dict[str, dict[str, Any]] = {}
     for name in environment_names("MOJOACCEL_"):
-        if name.startswith("MOJOACCEL_TEST_"):
+        if name.startswith("MOJOACCEL_TEST_") or name in _READ_ELSEWHERE:
             continue
         if name not in known:
-            raise error("MA901", f"unknown environment variable {name}", hint=nearest(name, known))
+            raise error(
+                "MA901",
+                f"unknown environment variable {name}",
+                hint=nearest(name, {*known, *_READ_ELSEWHERE}),
+            )
         table, setting = known[name]
         try:
             found.setdefault(table, {})[setting.key] = read_value(setting, environment(name))
         except ValueError as e:
             raise error("MA901", f"{name}={environment(name)!r} is not {e}") from e
-    return list(found.items())
+    return found

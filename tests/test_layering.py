@@ -1,0 +1,94 @@
+"""Imports go down only, and torch stays where it belongs (read from the source, nothing runs)."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "mojoaccel"
+
+# Rooms by height; rooms on one line of the second table never import each other.
+HEIGHT = {
+    "errors": 0, "config": 0, "paths": 0, "settings": 0,
+    "ir": 1, "products": 1, "cache": 1,
+    "ops": 2, "artifact": 2, "example": 2,
+    "trace": 3, "passes": 3, "emit": 3, "toolchain": 3,
+    "targets": 4,
+    "driver": 5, "stages": 5, "verify": 5, "deliver": 5, "api": 5,
+    "doctor": 6, "bench": 6,
+    "backends": 7,
+    "cli": 8,
+}  # fmt: skip
+APART = ({"trace", "passes", "emit", "toolchain"},)
+ONLY = {"runtime": {"errors", "config", "paths", "artifact", "runtime"}}
+TORCH_ROOMS = {"trace", "ops", "bench", "verify", "ir", "targets"}
+
+
+def modules() -> list[Path]:
+    return sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path, *, at_import_time: bool) -> Iterator[str]:
+    """Yield the full names of imported modules; only those run by importing, if asked."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            pending += node.orelse
+            continue
+        if at_import_time and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        pending += ast.iter_child_nodes(node)
+
+
+def rooms_imported(path: Path) -> set[str]:
+    found = set()
+    for name in imports(path, at_import_time=False):
+        parts = name.split(".")
+        if parts[0] == "mojoaccel" and len(parts) > 1:
+            found.add(parts[1])
+    return found - {"__version__"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down(path):
+    own = room(path)
+    if own in ONLY:
+        assert rooms_imported(path) <= ONLY[own]
+        return
+    assert own in HEIGHT, f"{own} has no height yet"
+    for other in rooms_imported(path) - {own}:
+        height = HEIGHT.get(other, HEIGHT["driver"])  # runtime is used from the driver up
+        assert height <= HEIGHT[own], f"{own} imports {other}"
+        assert not any({own, other} <= group for group in APART), f"{own} imports {other}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_torch_is_imported_only_where_it_belongs(path):
+    def uses_torch(names):
+        return any(n.split(".")[0] in {"torch", "transformers"} for n in names)
+
+    if room(path) not in TORCH_ROOMS:
+        assert not uses_torch(imports(path, at_import_time=False))
+    elif room(path) not in {"trace"}:
+        assert not uses_torch(imports(path, at_import_time=True))
+
+
+def test_runtime_needs_only_numpy():
+    allowed = {"mojoaccel", "numpy"}
+    import sys
+
+    for path in (PACKAGE / "runtime").glob("*.py"):
+        tops = {n.split(".")[0] for n in imports(path, at_import_time=True)}
+        assert tops - allowed <= set(sys.stdlib_module_names)
