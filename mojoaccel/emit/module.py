@@ -53,9 +53,9 @@ class ModulePrinter:
             body.extend((line.replace("{name}", name), loc) for line in function.lines)
         body.extend((line, None) for line in ["", ""])
         body.extend(self._forward(list(zip(names, printed, strict=True))))
-        for line in session_functions(self.plan, self.weight_bytes, self.imports):
+        for line in session_functions(self.plan, self.offsets, self.imports):
             body.append((line, None))
-        for line in entry_points(self.plan, self.imports):
+        for line in entry_points(self.plan, self.weight_bytes, self.imports):
             body.append((line, None))
         head = self._head()
         text_lines = [*head, *(line for line, _ in body)]

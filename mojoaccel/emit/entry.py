@@ -1,0 +1,177 @@
+"""Prints the end of a module: input checks, shapes, memory needs and the C entry points."""
+
+from __future__ import annotations
+
+import json
+
+from mojoaccel.emit import syntax
+from mojoaccel.ir.dims import Size, free_dims
+from mojoaccel.ir.plan import Plan
+from mojoaccel.ir.types import TensorType
+
+
+def _dims(plan: Plan, sizes: list[Size]) -> list[str]:
+    used = set().union(*(free_dims(s) for s in sizes)) if sizes else set()
+    return [
+        f"    var {syntax.identifier(d.name)} = s.dim({i})"
+        for i, d in enumerate(plan.dims)
+        if d.name in used
+    ]
+
+
+def session_functions(
+    plan: Plan, offsets: dict[str, int], imports: set[tuple[str, str]]
+) -> list[str]:
+    """Print `bind`, `describe` and `reserve`."""
+    imports.add(("maccel.session", "Session"))
+    return [*_bind(plan), *_describe(plan), *_reserve(plan), *_states(plan, offsets)]
+
+
+def _bind(plan: Plan) -> list[str]:
+    lines = ["", "", "def bind(s: Session):", '    """Checks the inputs and reads the dynamic dims."""']
+    body: list[str] = []
+    bound: set[str] = set()
+    derived: list[tuple[int, int, Size]] = []
+    for index, value in enumerate(plan.inputs):
+        body.append(f"    s.expect_input({index}, {value.type.dtype.code}, {value.type.rank})")
+        for axis, size in enumerate(value.type.shape):
+            number = next((i for i, d in enumerate(plan.dims) if str(size) == d.name), None)
+            if number is None or str(size) in bound:
+                derived.append((index, axis, size))
+                continue
+            dim = plan.dims[number]
+            bound.add(dim.name)
+            high = -1 if dim.max is None else dim.max
+            body.append(f"    s.bind_dim({number}, {index}, {axis}, {dim.min}, {high})")
+    body.extend(_dims(plan, [size for _, _, size in derived]))
+    body.extend(
+        f"    s.expect_size({index}, {axis}, {syntax.size(size)})" for index, axis, size in derived
+    )
+    return [*lines, *(body or ["    pass"])]
+
+
+def _describe(plan: Plan) -> list[str]:
+    lines = ["", "", "def describe(s: Session):", '    """Gives the shapes of the outputs."""']
+    sizes: list[Size] = [s for v in plan.outputs for s in v.type.shape]
+    lines.extend(_dims(plan, sizes))
+    for index, value in enumerate(plan.outputs):
+        shape = [syntax.size(s) for s in value.type.shape]
+        nbytes = syntax.size(value.type.numel * value.type.dtype.size)
+        args = ", ".join([str(index), str(value.type.dtype.code), nbytes, *shape])
+        lines.extend(syntax.wrap(f"    s.describe_output({args})"))
+    return lines if plan.outputs else [*lines, "    pass"]
+
+
+def _reserve(plan: Plan) -> list[str]:
+    memory = plan.memory
+    lines = ["", "", "def reserve(s: Session):", '    """Makes room for temporaries."""']
+    lines.extend(_dims(plan, [memory.size, memory.scratch]))
+    arena, scratch = syntax.size(memory.size), syntax.size(memory.scratch)
+    return [*lines, *syntax.wrap(f"    s.reserve({arena}, {scratch})")]
+
+
+def _states(plan: Plan, offsets: dict[str, int]) -> list[str]:
+    if not plan.states:
+        return []
+    lines = ["", "", "def reset(s: Session):", '    """Gives every state its initial value."""']
+    for index, (name, _) in enumerate(plan.states):
+        buffer = plan.buffers[name]
+        nbytes = syntax.size(buffer.numel * buffer.dtype.size)
+        lines.append(f"    s.init_state({index}, {nbytes}, {offsets[name]})")
+    return lines
+
+
+def _tensor_json(name: str, t: TensorType) -> dict[str, object]:
+    shape = [s if isinstance(s, int) else str(s) for s in t.shape]
+    return {"name": name, "dtype": t.dtype.torch, "shape": shape}
+
+
+def signature_text(plan: Plan) -> str:
+    """Return the model's signature as JSON, as `maccel_signature` gives it to C callers."""
+    return json.dumps(
+        {
+            "inputs": [_tensor_json(v.name, v.type) for v in plan.inputs],
+            "outputs": [_tensor_json(v.name, v.type) for v in plan.outputs],
+            "dims": {d.name: [d.min, d.max] for d in plan.dims},
+        },
+        separators=(",", ":"),
+    )
+
+
+ENTRY_POINTS = '''
+
+@export("maccel_abi_version")
+def maccel_abi_version() abi("C") -> Int32:
+    """Returns the version of this C interface."""
+    return 1
+
+
+@export("maccel_signature")
+def maccel_signature() abi("C") -> Bytes:
+    """Returns the signature as JSON text."""
+    return Bytes(unsafe_from_address=Int(SIGNATURE.ptr()))
+
+
+@export("maccel_open")
+def maccel_open(folder: Bytes, threads: Int32, result: Args) abi("C") -> Int32:
+    """Opens a session on the artifact in `folder`."""
+    {open}
+
+
+@export("maccel_output_shapes")
+def maccel_output_shapes(
+    session: Args, inputs: Args, outputs: Args
+) abi("C") -> Int32:
+    """Fills in the shapes of the outputs for the given inputs."""
+    return session_shapes[bind, describe](session, inputs, outputs)
+
+
+@export("maccel_run")
+def maccel_run(session: Args, inputs: Args, outputs: Args) abi("C") -> Int32:
+    """Runs the model once."""
+    return session_run[bind, describe, reserve, forward](
+        session, inputs, outputs
+    )
+
+
+@export("maccel_reset")
+def maccel_reset(session: Args) abi("C") -> Int32:
+    """Gives every state its initial value again."""
+    {reset}
+
+
+@export("maccel_last_error")
+def maccel_last_error(session: Args, result: Args) abi("C") -> Int32:
+    """Copies code, index, axis, expected and got of the last error."""
+    return session_error(session, result)
+
+
+@export("maccel_close")
+def maccel_close(session: Args) abi("C"):
+    """Frees a session."""
+    session_close(session)
+'''
+
+
+def entry_points(plan: Plan, weight_bytes: int, imports: set[tuple[str, str]]) -> list[str]:
+    """Print the exported C functions."""
+    names = "session_close session_error session_open session_run session_shapes".split()
+    imports |= {("maccel.session", n) for n in names}
+    imports |= {("maccel.libc", "Bytes"), ("maccel.types", "Args")}
+    opening = f"return session_open(folder, threads, result, {weight_bytes})"
+    resetting = "return 0"
+    if plan.states:
+        opening = "\n    ".join(
+            [
+                f"var status = session_open(folder, threads, result, {weight_bytes})",
+                "if status == 0:",
+                "    reset(Session(Args(unsafe_from_address=Int(result[unsafe_offset=0]))))",
+                "return status",
+            ]
+        )
+        resetting = "var s = Session(session)\n    s.acquire()\n    reset(s)\n    s.give_back()\n    return 0"
+    text = ENTRY_POINTS.replace("{open}", opening).replace("{reset}", resetting)
+    signature = signature_text(plan).replace("\\", "\\\\").replace("'", "\\'")
+    pieces = [signature[i : i + 64] for i in range(0, len(signature), 64)]
+    literal = ["", "", "comptime SIGNATURE = (", *(f"    '{p}'" for p in pieces), ")"]
+    return [*literal, *text.split("\n")]

@@ -1,0 +1,1 @@
+"""The trace stage: a PyTorch module and example inputs become a `TracedModel`."""

@@ -1,0 +1,255 @@
+"""Runs torch.export with a decomposition table that keeps what a kernel does better whole."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from mojoaccel.config import TraceOptions
+from mojoaccel.errors import MojoaccelError, error
+from mojoaccel.example import Example, parse_dynamic
+from mojoaccel.ir.dims import Dim
+from mojoaccel.ir.graph import Graph, Value
+from mojoaccel.ops.registry import by_aten
+from mojoaccel.products import Signature, StateSpec, TracedModel, WeightRef, Weights, digest_array
+from mojoaccel.trace.importer import Importer
+from mojoaccel.trace.source import error_location
+from mojoaccel.trace.structure import flatten_inputs, structure_json
+from mojoaccel.trace.symbolic import SizeReader
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to be traced.
+
+    Attributes:
+        name: Name of the model (its class).
+        example: The module with its example inputs.
+        program: An exported program, when the model came as a ``.pt2`` file.
+    """
+
+    name: str
+    example: Example
+    program: Any = None
+
+
+def decomposition_table() -> dict[Any, Any]:
+    """Return torch's default decompositions without the operators that have a record."""
+    table = dict(torch.export.default_decompositions())
+    for overload in list(table):
+        name = str(overload)
+        if name in by_aten() and name not in _DECOMPOSED:
+            del table[overload]
+    return table
+
+
+_DECOMPOSED = frozenset({"aten.batch_norm.default"})
+
+
+def trace(loaded: Loaded, options: TraceOptions) -> tuple[TracedModel, Weights]:
+    """Trace a model.
+
+    Raises:
+        MojoaccelError: MA202 export failed, MA203 unsupported operators, MA204 data-dependent
+            control flow, MA205 a dynamic dim was specialised.
+    """
+    example = loaded.example
+    if options.dtype == "bf16":
+        example = to_bfloat16(example)
+    dims = merge_dynamic(example, options)
+    program = loaded.program or export(example, dims)
+    decomposed = program.run_decompositions(decomposition_table())
+    return read_program(loaded.name, decomposed, example, dims)
+
+
+def to_bfloat16(example: Example) -> Example:
+    """Cast weights and floating inputs, as ``module.to(torch.bfloat16)`` users do."""
+
+    def cast(value: Any) -> Any:
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            return value.to(torch.bfloat16)
+        return value
+
+    module = copy.deepcopy(example.module).to(torch.bfloat16)
+    args, kwargs = torch.utils._pytree.tree_map(cast, (tuple(example.args), dict(example.kwargs)))
+    return replace(example, module=module, args=args, kwargs=kwargs)
+
+
+def merge_dynamic(example: Example, options: TraceOptions) -> dict[str, dict[int, Dim]]:
+    """Join the factory's dynamic dims with those of the command line."""
+    dims = {name: dict(axes) for name, axes in example.dims().items()}
+    for name, axes in parse_dynamic(options.dynamic).items():
+        dims.setdefault(name, {}).update(axes)
+    return dims
+
+
+def export(example: Example, dims: Mapping[str, Mapping[int, Dim]]) -> Any:
+    """Run torch.export; explain its failures."""
+    leaves = flatten_inputs(example)
+    unknown = [n for n in dims if n not in leaves.names]
+    if unknown:
+        known = ", ".join(leaves.names)
+        raise error("MA903", f"no input is called {unknown[0]}", notes=[f"inputs: {known}"])
+    made: dict[str, Any] = {}
+    for axes in dims.values():
+        for dim in axes.values():
+            low = None if dim.min <= 1 else dim.min
+            made.setdefault(dim.name, torch.export.Dim(dim.name, min=low, max=dim.max))
+    shapes = leaves.dynamic_shapes({n: {a: made[d.name] for a, d in x.items()} for n, x in dims.items()})
+    module = example.module.eval()
+    try:
+        with torch.no_grad():
+            return torch.export.export(
+                module,
+                tuple(example.args),
+                dict(example.kwargs),
+                dynamic_shapes=shapes if dims else None,
+                strict=False,
+            )
+    except MojoaccelError:
+        raise
+    except Exception as e:
+        raise explain(e) from e
+
+
+def explain(e: Exception) -> MojoaccelError:
+    """Turn torch.export's exception into a diagnostic with the user's line."""
+    text = str(e)
+    loc = error_location(e)
+    first = next((line for line in text.splitlines() if line.strip()), type(e).__name__)
+    kind = type(e).__name__
+    if "specialized" in text or "ConstraintViolation" in kind or "Constraints violated" in text:
+        return error("MA205", first, loc=loc, notes=text.splitlines()[1:6])
+    data = ("GuardOnDataDependent", "DataDependent", "UserError")
+    if any(d in kind for d in data) or "data-dependent" in text or "Could not guard" in text:
+        return error("MA204", first, loc=loc)
+    if "torch" in kind.lower() or "Unsupported" in kind or "export" in text.lower():
+        return error("MA202", f"{kind}: {first}", loc=loc)
+    return error("MA207", f"{kind}: {first}", loc=loc)
+
+
+def read_program(
+    name: str, program: Any, example: Example, dims: Mapping[str, Mapping[int, Dim]]
+) -> tuple[TracedModel, Weights]:
+    """Import a decomposed program."""
+    leaves = flatten_inputs(example)
+    placeholders = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
+    spec = program.graph_signature
+    user = [s for s in spec.input_specs if s.kind.name == "USER_INPUT"]
+    tensors = [s for s in user if type(s.arg).__name__ == "TensorArgument"]
+    symbols, values = read_symbols(tensors, placeholders, leaves.names, dims)
+    reader = Importer(program, SizeReader(symbols))
+    inputs = [
+        reader.define(s.arg.name, label, placeholders[s.arg.name].meta["val"])
+        for s, label in zip(tensors, leaves.names, strict=True)
+    ]
+    weights, references, arrays = read_weights(reader, program, placeholders)
+    reader.read_calls()
+    outputs, states = read_outputs(reader, spec, references)
+    found = {v.name: v for v in (*inputs, *weights, *(o for n in reader.nodes for o in n.outputs))}
+    ordered = tuple({d.name: d for d in symbols.values()}.values())
+    graph = Graph(
+        name, "torch", ordered, tuple(inputs), tuple(weights), tuple(reader.nodes), tuple(outputs)
+    )
+    labels = structure_json(program.call_spec.out_spec, len(outputs))
+    signature = Signature(
+        tuple(inputs),
+        tuple(Value(n, found[o].type) for n, o in zip(labels.names, outputs, strict=True)),
+        json.dumps(leaves.tree),
+        json.dumps(labels.tree),
+    )
+    ranges = tuple(
+        (n, (int(t.min()), int(t.max())))
+        for n, t in zip(leaves.names, leaves.tensors, strict=True)
+        if not t.is_floating_point() and not t.is_complex() and t.numel()
+    )
+    traced = TracedModel(
+        graph, signature, tuple(references), tuple(states), tuple(sorted(values.items())), ranges
+    )
+    return traced, arrays
+
+
+def read_symbols(
+    specs: list[Any],
+    placeholders: Mapping[str, Any],
+    names: list[str],
+    dims: Mapping[str, Mapping[int, Dim]],
+) -> tuple[dict[str, Dim], dict[str, int]]:
+    """Match the program's symbols with the declared dims; refuse specialised ones."""
+    symbols: dict[str, Dim] = {}
+    values: dict[str, int] = {}
+    for s, label in zip(specs, names, strict=True):
+        tensor = placeholders[s.arg.name].meta["val"]
+        for axis, size in enumerate(tensor.shape):
+            declared = dims.get(label, {}).get(axis)
+            if isinstance(size, int):
+                if declared is not None:
+                    raise error(
+                        "MA205",
+                        f"dim {declared.name} ({label}, axis {axis}) became the constant {size}",
+                    )
+                continue
+            expression = size.node.expr
+            if expression.is_Symbol and expression.name not in symbols:
+                dim = declared or Dim(expression.name)
+                symbols[expression.name] = dim
+                values[dim.name] = int(size.node.hint)
+    return symbols, values
+
+
+def read_weights(
+    reader: Importer, program: Any, placeholders: Mapping[str, Any]
+) -> tuple[list[Value], list[WeightRef], dict[str, np.ndarray[Any, Any]]]:
+    """Import parameters, buffers and constants with their arrays."""
+    weights: list[Value] = []
+    references: list[WeightRef] = []
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    digests: dict[tuple[int, Any, Any], str] = {}
+    for s in program.graph_signature.input_specs:
+        kind = {"PARAMETER": "param", "BUFFER": "buffer", "CONSTANT_TENSOR": "constant"}.get(
+            s.kind.name
+        )
+        if kind is None:
+            continue
+        source = program.constants if kind == "constant" else program.state_dict
+        tensor = source[s.target] if s.target in source else program.constants[s.target]
+        value = reader.define(
+            s.arg.name, s.target.replace(".", "_"), placeholders[s.arg.name].meta["val"]
+        )
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        if key not in digests or tensor.numel() == 0:
+            array = to_numpy(tensor)
+            digests[key] = digest_array(array)
+            arrays[digests[key]] = array
+        weights.append(value)
+        references.append(WeightRef(value.name, digests[key], f"{kind}:{s.target}"))
+    return weights, references, arrays
+
+
+def to_numpy(tensor: Any) -> np.ndarray[Any, Any]:
+    """Return a tensor's content; bfloat16 as uint16."""
+    data = tensor.detach().contiguous().cpu()
+    if data.dtype == torch.bfloat16:
+        return np.asarray(data.view(torch.int16).numpy().view(np.uint16))
+    return np.asarray(data.numpy())
+
+
+def read_outputs(
+    reader: Importer, spec: Any, references: list[WeightRef]
+) -> tuple[list[str], list[StateSpec]]:
+    """Return the names of user outputs, and the mutated buffers."""
+    outputs, states = [], []
+    by_source = {r.source.split(":", 1)[1]: r.value for r in references}
+    for s in spec.output_specs:
+        if s.kind.name == "USER_OUTPUT":
+            if type(s.arg).__name__ == "TensorArgument":
+                outputs.append(reader.names[s.arg.name])
+        elif s.kind.name == "BUFFER_MUTATION":
+            states.append(StateSpec(by_source[s.target], reader.names[s.arg.name]))
+    return outputs, states

@@ -1,0 +1,231 @@
+"""Turns an exported program into an `ir.Graph`, driven by the ATen schemas."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from mojoaccel.errors import Diagnostic, MojoaccelError, SourceLoc, error
+from mojoaccel.ir.graph import Attr, Node, Value, make_attrs
+from mojoaccel.ir.types import BY_TORCH, TensorType
+from mojoaccel.ops.registry import Foreign, OpDef, by_aten
+from mojoaccel.trace.source import source_of
+from mojoaccel.trace.symbolic import SizeReader
+
+NOTHING = frozenset(
+    {
+        "aten._assert_tensor_metadata.default",
+        "aten._assert_scalar.default",
+        "aten._assert_async.msg",
+        "aten.sym_constrain_range.default",
+        "aten.sym_constrain_range_for_size.default",
+    }
+)
+"""Calls that check and return nothing."""
+
+SAME = frozenset(
+    {
+        "aten.alias.default",
+        "aten.detach.default",
+        "aten.detach_.default",
+        "aten.lift_fresh_copy.default",
+        "aten.lift_fresh.default",
+        "aten.contiguous.default",
+        "aten.dropout.default",
+        "aten.clone.default",
+    }
+)
+"""Calls that return their first operand, as far as values go."""
+
+DROPPED = frozenset(
+    {"device", "layout", "pin_memory", "memory_format", "non_blocking", "copy", "generator", "train"}
+)
+"""Arguments that do not change the values computed."""
+
+
+def overload_name(target: Any) -> str:
+    """Return ``aten.add.Tensor`` for an operator overload."""
+    return str(target)
+
+
+@dataclass
+class Importer:
+    """Reads one FX graph.
+
+    Attributes:
+        program: The exported program, decomposed.
+        sizes: Reads symbolic sizes.
+    """
+
+    program: Any
+    sizes: SizeReader
+    names: dict[str, str] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
+    unsupported: Counter[str] = field(default_factory=Counter)
+    first_use: dict[str, SourceLoc | None] = field(default_factory=dict)
+
+    def value_type(self, tensor: Any) -> TensorType:
+        """Return the type of a (fake) tensor."""
+        name = str(tensor.dtype).removeprefix("torch.")
+        if name not in BY_TORCH:
+            raise error("MA302", f"dtype {name} is not supported")
+        return TensorType(BY_TORCH[name], tuple(self.sizes.size(s) for s in tensor.shape))
+
+    def define(self, fx_name: str, name: str, tensor: Any) -> Value:
+        """Give an FX value its name in the graph."""
+        unique, count = name, 1
+        while unique in self.taken:
+            count += 1
+            unique = f"{name}_{count}"
+        self.taken.add(unique)
+        self.names[fx_name] = unique
+        return Value(unique, self.value_type(tensor))
+
+    def read_calls(self) -> None:
+        """Import every call of the graph; collect what has no record."""
+        for fx in self.program.graph.nodes:
+            if fx.op == "call_function":
+                self._call(fx)
+        if self.unsupported:
+            raise MojoaccelError(tuple(self._unsupported()))
+
+    def _unsupported(self) -> list[Diagnostic]:
+        total = len(self.unsupported)
+        return [
+            Diagnostic(
+                "MA203",
+                f"{name} is not supported ({count} call{'s' if count > 1 else ''})",
+                loc=self.first_use[name],
+                notes=(f"{total} unsupported operators in all",) if total > 1 else (),
+            )
+            for name, count in self.unsupported.most_common()
+        ]
+
+    def _call(self, fx: Any) -> None:
+        value = fx.meta.get("val")
+        name = overload_name(fx.target)
+        if name in NOTHING or _is_symbolic(value):
+            return
+        if name == "<built-in function getitem>":
+            source, index = fx.args
+            self.names[fx.name] = self.names.get(f"{source.name}.{index}", "")
+            return
+        if name in SAME and _same_layout(fx):
+            self.names[fx.name] = self.names[fx.args[0].name]
+            return
+        record = by_aten().get(name)
+        if record is None or isinstance(record.lowering, Foreign):
+            self.unsupported[name] += 1
+            self.first_use.setdefault(name, source_of(fx))
+            for i in range(len(value) if isinstance(value, (tuple, list)) else 1):
+                self.names[f"{fx.name}.{i}"] = self.names[fx.name] = fx.name
+            return
+        if self.unsupported:
+            self.names[fx.name] = fx.name
+            for i in range(len(value) if isinstance(value, (tuple, list)) else 0):
+                self.names[f"{fx.name}.{i}"] = fx.name
+            return
+        self._add(fx, record, value)
+
+    def _add(self, fx: Any, record: OpDef, value: Any) -> None:
+        inputs, attrs = self.read_arguments(fx, record)
+        values = value if isinstance(value, (tuple, list)) else [value]
+        outputs = []
+        for index, item in enumerate(values):
+            if item is None:
+                continue
+            many = isinstance(value, (tuple, list))
+            key = f"{fx.name}.{index}" if many else fx.name
+            outputs.append(self.define(key, f"{fx.name}_{index}" if many else fx.name, item))
+        self.nodes.append(
+            Node(
+                record.name,
+                tuple(inputs),
+                make_attrs(attrs),
+                tuple(outputs),
+                source_of(fx),
+                fx.name,
+            )
+        )
+
+    def read_arguments(self, fx: Any, record: OpDef) -> tuple[list[str | None], dict[str, Attr]]:
+        """Split a call's arguments into tensor operands and attributes (see ops.registry)."""
+        schema = fx.target._schema
+        bound: dict[str, Any] = {}
+        for index, argument in enumerate(schema.arguments):
+            if index < len(fx.args):
+                bound[argument.name] = fx.args[index]
+            elif argument.name in fx.kwargs:
+                bound[argument.name] = fx.kwargs[argument.name]
+            else:
+                bound[argument.name] = argument.default_value
+        inputs: list[str | None] = []
+        canonical = tensor_arguments(record.aten[0])
+        for name, is_list in canonical:
+            if name not in bound:  # an overload that spells its operands otherwise
+                name = next((a.name for a in schema.arguments if _is_tensor(a) and a.name in bound), name)
+            argument = bound.pop(name, None)
+            if is_list and isinstance(argument, (list, tuple)):
+                inputs.extend(self._operand(a) for a in argument)
+            elif isinstance(argument, torch.fx.Node) and not _is_symbolic(argument.meta.get("val")):
+                inputs.append(self._operand(argument))
+            else:
+                inputs.append(None)
+                if argument is not None:
+                    bound[name] = argument
+        while inputs and inputs[-1] is None and len(inputs) > 1 and canonical[-1][0] not in bound:
+            inputs.pop()
+        for argument in schema.arguments:  # tensors that the canonical overload does not have
+            extra = bound.get(argument.name)
+            if isinstance(extra, torch.fx.Node) and not _is_symbolic(extra.meta.get("val")):
+                inputs.append(self._operand(bound.pop(argument.name)))
+        attrs = {k: self._attr(v) for k, v in bound.items() if k not in DROPPED}
+        return inputs, attrs
+
+    def _operand(self, argument: Any) -> str | None:
+        return None if argument is None else self.names[argument.name]
+
+    def _attr(self, value: Any) -> Attr:
+        if isinstance(value, torch.fx.Node):
+            value = value.meta["val"]
+        if isinstance(value, torch.SymInt):
+            return self.sizes.size(value)
+        if isinstance(value, torch.dtype):
+            return str(value).removeprefix("torch.")
+        if isinstance(value, (list, tuple)):
+            return tuple(self._attr(v) for v in value)
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        if isinstance(value, (torch.SymFloat, torch.SymBool)):
+            raise error("MA202", f"an argument is a symbolic {type(value).__name__}")
+        return str(value)
+
+
+def tensor_arguments(overload: str) -> Sequence[tuple[str, bool]]:
+    """Return (name, is a list) of an overload's tensor arguments, in schema order."""
+    _, name, variant = overload.split(".")
+    schema = getattr(getattr(torch.ops.aten, name), variant)._schema
+    return [(a.name, "[]" in str(a.type) or "List" in str(a.type)) for a in schema.arguments if _is_tensor(a)]
+
+
+def _is_tensor(argument: Any) -> bool:
+    return "Tensor" in str(argument.type)
+
+
+def _is_symbolic(value: Any) -> bool:
+    return isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool, int, float, bool)) or (
+        value is None
+    )
+
+
+def _same_layout(fx: Any) -> bool:
+    source = fx.args[0].meta.get("val")
+    value = fx.meta.get("val")
+    return source is not None and source.dtype == value.dtype and source.shape == value.shape
+
+

@@ -1,0 +1,59 @@
+"""Converts torch.export's symbolic sizes to `ir.dims`."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+from mojoaccel.errors import error
+from mojoaccel.ir.dims import Dim, Size, floordiv, mod, size_max, size_min, symbol
+
+
+class SizeReader:
+    """Reads sympy expressions; knows the user's name of every symbol."""
+
+    def __init__(self, names: dict[str, Dim]) -> None:
+        """Take the dims by sympy symbol name."""
+        self.names = names
+
+    def size(self, value: Any) -> Size:
+        """Return an int, SymInt or sympy expression as a size."""
+        if isinstance(value, int):
+            return value
+        expression = value.node.expr if hasattr(value, "node") else value
+        return self._read(expression)
+
+    def _read(self, e: Any) -> Size:
+        kind = type(e).__name__
+        if e.is_Integer:
+            return int(e)
+        if e.is_Symbol:
+            if e.name not in self.names:
+                raise error("MA204", f"a size depends on the data ({e.name})")
+            return symbol(self.names[e.name].name)
+        args = [self._read(a) for a in e.args if kind != "Pow"]
+        if kind == "Add":
+            return reduce(lambda a, b: a + b, args)
+        if kind == "Mul":
+            return self._product(e)
+        if kind == "Pow" and e.exp.is_Integer and int(e.exp) > 0:
+            return reduce(lambda a, b: a * b, [self._read(e.base)] * int(e.exp))
+        if kind in ("FloorDiv", "CleanDiv", "IntTrueDiv"):
+            return floordiv(*args)
+        if kind in ("Mod", "PythonMod"):
+            return mod(*args)
+        if kind == "Max":
+            return reduce(size_max, args)
+        if kind == "Min":
+            return reduce(size_min, args)
+        raise error("MA202", f"a size of the traced graph is not understood: {e}")
+
+    def _product(self, e: Any) -> Size:
+        total: Size = 1
+        divisor = 1
+        for factor in e.args:
+            if factor.is_Rational and not factor.is_Integer:
+                total, divisor = total * int(factor.p), divisor * int(factor.q)
+            else:
+                total = total * self._read(factor)
+        return total if divisor == 1 else floordiv(total, divisor)
