@@ -45,3 +45,12 @@ def pack_recurrent_weight(weight: np.ndarray, gates: int, lanes: int) -> np.ndar
     return np.ascontiguousarray(
         packed.reshape(gates, panels, lanes, hidden).transpose(1, 3, 0, 2)
     )
+
+
+def pack_conv_transpose_weight(weight: np.ndarray, groups: int, panel: int) -> np.ndarray:
+    """Packs `[IC, OC/groups, KH, KW]` into `[groups, panels, KH*KW*IC/groups, panel]`."""
+    ic, per_group, kh, kw = weight.shape
+    ordinary = weight.reshape(groups, ic // groups, per_group, kh, kw).swapaxes(1, 2)
+    return pack_conv_weight(
+        ordinary.reshape(groups * per_group, ic // groups, kh, kw), groups, panel
+    )
