@@ -1,76 +1,148 @@
-"""What leaves a compile: the artifact at its place, a product as text, a make rule."""
+"""What leaves a compile: the artifact or another product, a make rule, and the account of it."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mojoaccel.errors import error
+from mojoaccel.config import BuildOptions
+from mojoaccel.job import Job
+from mojoaccel.placing import depfile_rule, place_folder, write_text
+from mojoaccel.products import Artifact, Plan
+
+if TYPE_CHECKING:
+    from mojoaccel.driver import Report
+
+_TEXT_STAGE = {"graph": "trace", "plan": "optimize", "mojo": "emit"}
 
 
-def place_folder(source: Path, final: Path) -> None:
-    """Copy an artifact (folder or zip) to `final`: whole or not at all.
+class Delivery:
+    """Takes what one compile made to where the user wants it.
 
-    What stood there before is replaced in the same moment.
-
-    Raises:
-        MojoaccelError: MA603, the place cannot be written, or holds something that is not an
-            artifact.
+    Attributes:
+        path: What was written, if anything.
+        text: What belongs on stdout instead.
     """
-    if final.is_dir() and not (final / "manifest.json").is_file() and any(final.iterdir()):
-        raise error("MA603", f"{final} exists and is not an artifact; it is left alone")
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
-        try:
-            fresh = draft / "new"
-            if source.is_dir():
-                shutil.copytree(source, fresh)
-            else:
-                shutil.copyfile(source, fresh)
-            if final.is_dir():
-                os.replace(final, draft / "old")
-            os.replace(fresh, final)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as e:
-        raise error("MA603", f"{final} cannot be written: {e.strerror or e}") from e
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        """Keep the settings of ``compile``."""
+        self.values = values
+        self.path: Path | None = None
+        self.text: str | None = None
+        self.commands: tuple[tuple[str, ...], ...] = ()
+
+    def receive(self, job: Job, report: Report) -> None:
+        """Copy what is wanted out of the compile's temporary files.
+
+        Raises:
+            MojoaccelError: MA603, something cannot be written.
+        """
+        emit = self.values["emit"]
+        if self.values["plan"]:
+            self.commands = _commands(job)
+            self.text = plan_text(job.products["optimize"], self.commands)
+        elif emit in _TEXT_STAGE:
+            self._give_text(_product_text(job, _TEXT_STAGE[emit]))
+        elif emit in ("llvm", "asm"):
+            self._give_text(_compiler_text(job, emit))
+        elif emit == "so" and "build" in job.products:
+            self.path = self._output(f"{job.name}.so")
+            place_folder(job.products["build"].path, self.path)
+        elif "package" in job.products:
+            self.path = self._output(f"{job.name}.maccel")
+            self._place_artifact(job.products["package"])
+        elif job.products["detect"].name == "reference":
+            self._place_reference(job)
+        if self.values["depfile"]:
+            made = self.path or self._output(f"{job.name}.maccel")
+            write_text(Path(self.values["depfile"]), depfile_rule(made, report.sources))
+
+    def document(self, report: Report) -> dict[str, Any]:
+        """Return the content of ``--json``."""
+        content: dict[str, Any] = {
+            "ok": True,
+            "model": report.name,
+            "target": str(report.products["detect"]),
+            "simulated": report.products["detect"].name == "reference",
+            "output": None if self.path is None else str(self.path),
+            "stages": [asdict(s) for s in report.stages],
+            "setup_seconds": report.setup_seconds,
+            "warnings": [w.to_json() for w in report.warnings],
+        }
+        plan: Plan | None = report.products.get("optimize")
+        if plan is not None:
+            content["groups"] = len(plan.groups)
+            content["passes"] = [list(p) for p in plan.passes]
+        if "emit" in report.products:
+            content["kernels"] = len(report.products["emit"].kernels)
+        if "build" in report.products:
+            content["library_bytes"] = report.products["build"].size
+        if "package" in report.products:
+            artifact: Artifact = report.products["package"]
+            content["artifact_bytes"] = artifact.size
+            content["verification"] = artifact.manifest["verification"]
+        if self.values["plan"]:
+            content["commands"] = [list(c) for c in self.commands]
+        if self.text is not None and not self.values["plan"]:
+            content["text"] = self.text
+        return content
+
+    def summary(self, report: Report) -> list[str]:
+        """Return the closing lines for people."""
+        lines: list[str] = []
+        products = report.products
+        if products["detect"].name == "reference":
+            lines.append("simulated: PyTorch interprets the graph; nothing was compiled")
+        if "package" in products and self.path is not None:
+            artifact: Artifact = products["package"]
+            library = products["build"].size
+            lines.append(
+                f"{self.path.name}: {artifact.size / 1e6:.1f} MB "
+                f"(library {library / 1e6:.2f} MB), {len(products['emit'].kernels)} kernels "
+                f"in {len(products['optimize'].groups)} groups"
+            )
+            lines.append(verification_line(artifact.manifest["verification"]))
+        setup = ", ".join(f"{name} {s:.2f} s" for name, s in report.setup_seconds.items())
+        total = sum(s.seconds for s in report.stages)
+        lines.append(f"{total:.2f} s" + (f" beside {setup}" if setup else ""))
+        return lines
+
+    def _output(self, default: str) -> Path:
+        return Path(self.values["output"] or default)
+
+    def _give_text(self, text: str) -> None:
+        if self.values["output"]:
+            self.path = Path(self.values["output"])
+            write_text(self.path, text)
+        else:
+            self.text = text
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file: whole or not at all.
-
-    Raises:
-        MojoaccelError: MA603, the file cannot be written.
-    """
-    draft = path.parent / f".{path.name}-{os.getpid()}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            draft.write_text(text, encoding="utf-8")
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as e:
-        raise error("MA603", f"{path} cannot be written: {e.strerror or e}") from e
+def verification_line(found: Mapping[str, Any]) -> str:
+    """Say in one line how the verification went."""
+    if found["status"] == "skipped":
+        return f"not verified: {found['reason']}"
+    rows = [o for run in found["runs"] for o in run["outputs"]]
+    worst = max(rows, key=lambda o: o["error"] / o["allowed"] if o["allowed"] else 0.0)
+    text = f"verified in {len(found['runs'])} runs: {len(rows)} outputs, "
+    if not worst["allowed"]:
+        return text + "all exact"
+    return text + (
+        f"largest error {worst['error']:.2g} against float64 "
+        f"(PyTorch's own {worst['torch_error']:.2g}, allowed {worst['allowed']:.2g})"
+    )
 
 
-def depfile_rule(target: Path, sources: Sequence[Path]) -> str:
-    """Return a make rule ``target: sources``, with a phony rule for each source.
-
-    The phony rules keep make going when a source is deleted (as ``gcc -MP`` does).
-    """
-    names = [_escape(s) for s in sources]
-    rule = f"{_escape(target)}:" + "".join(f" \\\n  {n}" for n in names) + "\n"
-    return rule + "".join(f"\n{n}:\n" for n in names)
-
-
-def _escape(path: Path) -> str:
-    """Quote what make would take apart."""
-    text = str(path).replace("$", "$$")
-    for char in " #":
-        text = text.replace(char, "\\" + char)
-    return text
+def plan_text(plan: Plan, commands: tuple[tuple[str, ...], ...]) -> str:
+    """Return groups and commands for ``--plan``."""
+    lines = [f"{len(plan.groups)} groups"]
+    for number, group in enumerate(plan.groups, 1):
+        kernels = " + ".join(c.function for c in group.calls)
+        where = f"  {group.locs[0]}" if group.locs else ""
+        lines.append(f"{number:4}  {group.name}: {', '.join(group.ops)} by {kernels}{where}")
+    lines.append("commands")
+    lines += [f"      {shlex.join(c)}" for c in commands]
+    return "\n".join(lines)

@@ -144,6 +144,25 @@ class Settings:
         return merged
 
 
+def read_given(table: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check command-line values as those of files are checked.
+
+    Raises:
+        MojoaccelError: MA903, a value is not of its setting's kind.
+    """
+    read: dict[str, Any] = {}
+    for setting in TABLES[table]:
+        value = given.get(setting.key)
+        if value is None:
+            continue
+        try:
+            read[setting.key] = read_value(setting, value)
+        except ValueError as e:
+            option = "-O" if setting.key == "optimization" else f"--{setting.key}"
+            raise error("MA903", f"{option} {value!r} is not {e}") from e
+    return read
+
+
 def compile_options(values: Mapping[str, Any]) -> CompileOptions:
     """Sort the settings of ``compile`` into the stages' options."""
     level = values["optimization"]

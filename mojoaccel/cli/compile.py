@@ -10,10 +10,20 @@ from mojoaccel.cli.console import Console
 
 if TYPE_CHECKING:
 
-    from mojoaccel.driver import Request
+    from mojoaccel.driver import Request, StageReport
+    from mojoaccel.errors import Diagnostic
     from mojoaccel.settings import Model, Settings
 
-Text = Annotated[str | None, typer.Option()]
+EMIT_STAGE = {
+    "graph": "trace",
+    "plan": "optimize",
+    "mojo": "emit",
+    "llvm": "emit",
+    "asm": "emit",
+    "so": "build",
+    "artifact": None,
+}
+
 ModelArgument = Annotated[
     str,
     typer.Argument(
@@ -87,8 +97,7 @@ def compile_command(
     """Compile MODEL, check it against PyTorch and write the artifact."""
     given = {k.replace("_", "-"): v for k, v in locals().items() if k != "model"}
     given["dynamic"] = tuple(dynamic) if dynamic else None
-    request = prepare(model, given)
-    request.run()
+    prepare(model, given).run()
 
 
 def prepare(model: str, given: dict[str, Any]) -> CompileRun:
@@ -97,33 +106,29 @@ def prepare(model: str, given: dict[str, Any]) -> CompileRun:
     Raises:
         MojoaccelError: MA901 or MA903, a setting is wrong.
     """
-    from mojoaccel.errors import error
-    from mojoaccel.settings import TABLES, load_settings, read_value
+    from mojoaccel.settings import load_settings, read_given
 
-    for setting in TABLES["compile"]:
-        value = given.get(setting.key)
-        if value is None:
-            continue
-        try:
-            given[setting.key] = read_value(setting, value)
-        except ValueError as e:
-            option = "-O" if setting.key == "optimization" else f"--{setting.key}"
-            raise error("MA903", f"{option} {value!r} is not {e}") from e
     settings = load_settings()
     named = settings.models.get(model)
-    return CompileRun(model, named, settings, settings.values("compile", given, named))
+    values = settings.values("compile", read_given("compile", given), named)
+    return CompileRun(model, named, settings, values)
 
 
 class CompileRun:
-    """One invocation of ``compile``."""
+    """One invocation of ``compile``.
+
+    Attributes:
+        console: Where it reports.
+        values: Merged settings.
+    """
 
     def __init__(
         self, model: str, named: Model | None, settings: Settings, values: dict[str, Any]
     ) -> None:
         """Keep the merged settings."""
-        self.model = model
-        self.named = named
-        self.settings = settings
+        self.model = named.source if named else model
+        self.name = named.name if named else ""
+        self.cache_limit = settings.values("cache", {})["size"]
         self.values = values
         self.console = Console(json=values["json"], verbose=values["verbose"])
 
@@ -135,19 +140,14 @@ class CompileRun:
         from mojoaccel.settings import compile_options
 
         values = self.values
-        stop = values["stop-after"]
-        if values["plan"]:
-            stop = "emit"
-        last = {"graph": "trace", "plan": "optimize", "mojo": "emit", "so": "build"}
-        stop = stop or last.get(values["emit"])
-        if values["emit"] in ("llvm", "asm"):
-            stop = "emit"
+        stop = "emit" if values["plan"] else values["stop-after"] or EMIT_STAGE[values["emit"]]
+        temps = values["save-temps"]
         return Request(
-            model=self.named.source if self.named else self.model,
+            model=self.model,
             options=compile_options(values),
-            name=self.named.name if self.named else "",
+            name=self.name,
             stop_after=stop,
-            save_temps=Path(values["save-temps"]) if values["save-temps"] else None,
+            save_temps=Path(temps) if temps else None,
             explain_cache=values["explain-cache"],
             mojo=values["mojo"],
         )
@@ -158,12 +158,33 @@ class CompileRun:
         from mojoaccel.deliver import Delivery
         from mojoaccel.driver import Compiler
 
-        limit = self.settings.values("cache", {})["size"]
-        warnings: list[Any] = []
-        cache = open_cache(limit, warnings.append if self.console.json else self.console.diagnostic)
-        compiler = Compiler(cache, self.console.progress, self.stage_line)
+        warnings: list[Diagnostic] = []
+        quiet = self.console.json
+        cache = open_cache(
+            self.cache_limit, warnings.append if quiet else self.console.diagnostic
+        )
         delivery = Delivery(self.values)
-        with self.console.spinner():
-            report = compiler.compile(self.request(), delivery)
-        report.warnings += warnings
-        self.report(report, delivery)
+        with self.console.working() as show:
+            compiler = Compiler(cache, show, lambda row: self.stage_line(row))
+            report = compiler.compile(self.request(), delivery.receive)
+        report.warnings[:0] = warnings
+        if quiet:
+            self.console.document("compile", delivery.document(report))
+            return
+        for warning in report.warnings[len(warnings) :]:
+            self.console.diagnostic(warning)
+        for line in delivery.summary(report):
+            self.console.say(line)
+        if delivery.text is not None:
+            self.console.data(delivery.text)
+        elif delivery.path is not None:
+            self.console.data(str(delivery.path))
+
+    def stage_line(self, row: StageReport) -> None:
+        """Print one stage's line."""
+        if self.console.json:
+            return
+        status = "" if row.status == "run" else row.status
+        self.console.say(f"{row.name:<9}{row.seconds:8.2f} s  {status:<6}  {row.detail}".rstrip())
+        for miss in row.misses:
+            self.console.say(f"           not cached, {miss}")

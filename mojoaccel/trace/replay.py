@@ -1,0 +1,80 @@
+"""Runs the user's module again on other inputs, in its own types or in float64."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from mojoaccel.example import Example
+from mojoaccel.trace.structure import flatten_inputs
+
+
+def module_runner(
+    example: Example, *, double: bool = False
+) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+    """Return a function from flattened inputs to flattened outputs, as numpy arrays.
+
+    Buffers that the module changes are put back after each call. bfloat16 travels as uint16;
+    with `double` every floating weight and input becomes float64 and so do the outputs.
+    """
+    module = copy.deepcopy(example.module).double() if double else example.module
+    if not isinstance(module, torch.fx.GraphModule):  # an exported program's refuses eval()
+        module.eval()
+    tensors = flatten_inputs(example).tensors
+    leaves, spec = pytree.tree_flatten((tuple(example.args), dict(example.kwargs)))
+    # The program may take keyword inputs in another order than they were given in.
+    places = [
+        next(i for i, t in enumerate(tensors) if t is leaf) if _is(leaf) else -1 for leaf in leaves
+    ]
+    kinds = [t.dtype for t in tensors]
+
+    def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        given = [to_tensor(a, k, double) for a, k in zip(inputs, kinds, strict=True)]
+        fresh = [leaf if p < 0 else given[p] for leaf, p in zip(leaves, places, strict=True)]
+        args, kwargs = pytree.tree_unflatten(fresh, spec)
+        before = {name: b.clone() for name, b in module.named_buffers()}
+        usual = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64 if double else usual)
+        try:
+            with torch.no_grad():
+                result = module(*args, **kwargs)
+        finally:
+            torch.set_default_dtype(usual)
+            with torch.no_grad():
+                for name, buffer in module.named_buffers():
+                    buffer.copy_(before[name])
+        return [to_array(t) for t in pytree.tree_leaves(result) if _is(t)]
+
+    return run
+
+
+def example_arrays(example: Example) -> list[np.ndarray]:
+    """Return the example inputs as flattened arrays."""
+    return [to_array(t) for t in flatten_inputs(example).tensors]
+
+
+def to_tensor(array: np.ndarray, dtype: torch.dtype, double: bool) -> torch.Tensor:
+    """Return an input array as a tensor of its own type (float64 with `double`)."""
+    data = np.ascontiguousarray(array).copy()
+    tensor = torch.from_numpy(data.view(np.int16) if dtype == torch.bfloat16 else data)
+    if dtype == torch.bfloat16:
+        tensor = tensor.view(torch.bfloat16)
+    tensor = tensor.reshape(array.shape)
+    return tensor.double() if double and dtype.is_floating_point else tensor
+
+
+def to_array(tensor: torch.Tensor) -> np.ndarray:
+    """Return a result as an array that owns its memory; bfloat16 as uint16."""
+    data = tensor.detach().cpu().contiguous()
+    if data.dtype == torch.bfloat16:
+        return data.view(torch.int16).numpy().view(np.uint16).copy()
+    return data.numpy().copy()
+
+
+def _is(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
