@@ -66,8 +66,17 @@ from maccel.math_basic import (
     trunc,
     where,
 )
+from maccel.math_divide import (
+    div,
+    div_floor,
+    div_trunc,
+    fmod,
+    pow,
+    remainder,
+)
 from maccel.math_error import erf, erfc, erfinv
 from maccel.math_exp import exp, exp2, expm1, log, log10, log1p, log2
+from maccel.math_gamma import digamma, lgamma
 from maccel.math_hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
 from maccel.math_logic import (
     bitwise_and,
@@ -82,3 +91,5 @@ from maccel.math_logic import (
     shift_left,
     shift_right,
 )
+from maccel.math_power import hypot, xlogy
+from maccel.math_trig import acos, asin, atan, atan2, cos, sin, tan

@@ -217,22 +217,29 @@ def whole_to_float[
 
 
 @always_inline
+def log_series[dt: DType, w: SIMDLength](z: SIMD[dt, w]) -> SIMD[dt, w]:
+    """Computes R(s^2) = (log(1 + f) - 2 s) / s with s = f/(2+f), to float64 accuracy.
+    """
+    return z * polynomial[
+        0.666666666666666609,
+        0.400000000000063077,
+        0.285714285690648856,
+        0.222222226501352782,
+        0.181817753877823222,
+        0.153871032640490758,
+        0.132498294402452429,
+        0.132540054665274505,
+    ](z)
+
+
+@always_inline
 def log1p_fraction[dt: DType, w: SIMDLength](f: SIMD[dt, w]) -> SIMD[dt, w]:
     """Computes log(1 + f) - f for 1 + f in [sqrt(1/2), sqrt(2))."""
     comptime if dt == DType.float64:
         # With s = f/(2+f): log(1+f) = f - (f^2/2 - s (f^2/2 + R)).
         var s = f / (f + 2)
         var z = s * s
-        var r = z * polynomial[
-            0.666666666666666609,
-            0.400000000000063077,
-            0.285714285690648856,
-            0.222222226501352782,
-            0.181817753877823222,
-            0.153871032640490758,
-            0.132498294402452429,
-            0.132540054665274505,
-        ](z)
+        var r = log_series(z)
         var half_square = constant[dt, w](0.5) * f * f
         return fma(s, half_square + r, -half_square)
     else:
