@@ -12,6 +12,9 @@ from mojoaccel.ir.plan import FusionGroup, KernelCall, View
 from mojoaccel.ops.lazy import IOTA
 
 
+CLOSURE_NAMES = {"load": "operand", "store": "epilogue", "body": "body"}
+
+
 @dataclass
 class GroupFunction:
     """A printed task function and what its caller must pass.
@@ -120,7 +123,8 @@ class GroupPrinter:
             else:
                 closure = arg.value
                 counts[closure.kind] = counts.get(closure.kind, 0) + 1
-                name = closure.kind + (str(number) if len(self.group.calls) > 1 else "")
+                name = CLOSURE_NAMES[closure.kind]
+                name += str(number) if len(self.group.calls) > 1 else ""
                 if counts[closure.kind] > 1:
                     name += f"_{counts[closure.kind]}"
                 for view in closure.outputs:

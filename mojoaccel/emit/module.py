@@ -81,7 +81,7 @@ class ModulePrinter:
 
     def _head(self) -> list[str]:
         digest = digest_json([g.name for g in self.plan.groups])[:12]
-        lines = [f'"""{self.plan.name}, compiled ahead of time by mojoaccel (plan {digest}).', ""]
+        lines = [f'"""Model {self.plan.name}, compiled ahead of time by mojoaccel ({digest}).', ""]
         lines.append("Signature:")
         lines.extend(f"    {v.name}: {v.type}" for v in self.plan.inputs)
         lines.extend(f"    -> {v.name}: {v.type}" for v in self.plan.outputs)

@@ -74,7 +74,6 @@ def linear(
     )
     view = ctx.view(x, accept=rows_of)
     rows = size_prod(view.shape[:-1])
-    stride = view.strides[-2] if view.shape[:-1] and len(view.shape) > 1 else k
     stride = row_stride(view, k)
     rank = len(view.shape)
     shape = (*view.shape[:-1], n)
@@ -91,7 +90,7 @@ def linear(
                 Arg("ptr", packed),
                 Arg("closure", store),
             ),
-            scratch=linear_scratch(n, k, nr, acc),
+            scratch=linear_scratch(ctx, k, nr, acc),
             flops=rows * (2 * n * k),
         )
 
@@ -106,10 +105,18 @@ def linear(
     )
 
 
-def linear_scratch(n: int, k: int, nr: int, acc: DType) -> int:
-    """Return the scratch bytes per thread of ``maccel.linear.linear``."""
-    del n
-    return 0 * k * nr * acc.size
+def linear_scratch(ctx: KernelContext, k: int, nr: int, acc: DType) -> int:
+    """Return the scratch bytes per thread of ``maccel.linear.linear`` (its `block_rows`)."""
+    tile = tile_rows(ctx, nr // ctx.lanes(acc))
+    rows = max(1, min((1 << 20) // (k * acc.size) // tile, 64)) * tile
+    return rows * (k + nr) * acc.size
+
+
+def tile_rows(ctx: KernelContext, vectors: int) -> int:
+    """Return the rows of a register tile (``maccel.conv_tile.tile_rows``)."""
+    if ctx.simd_bytes == 32:
+        return {1: 6, 2: 6, 3: 4}.get(vectors, 3)
+    return {1: 14, 2: 14, 3: 9, 4: 7}.get(vectors, 4)
 
 
 def rows_of(view: View) -> bool:

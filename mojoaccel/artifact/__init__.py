@@ -1,0 +1,1 @@
+"""The artifact: weight layouts, manifest, folder and archive."""

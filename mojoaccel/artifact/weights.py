@@ -1,0 +1,86 @@
+"""Lays packed weights out in weights.bin and writes the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from mojoaccel.artifact import packing, packing_conv
+from mojoaccel.errors import error
+from mojoaccel.ir.plan import PackedWeight
+
+ALIGNMENT = 64
+"""Bytes between the starts of weights: a cache line, and whole vector registers."""
+
+
+def layout_weights(weights: Sequence[PackedWeight]) -> tuple[dict[str, int], int]:
+    """Return the byte offset of each weight by buffer name, and the size of the file."""
+    offsets: dict[str, int] = {}
+    end = 0
+    for weight in weights:
+        offsets[weight.buffer] = end
+        size = weight.dtype.size
+        for n in weight.shape:
+            size *= n
+        end += -(-size // ALIGNMENT) * ALIGNMENT
+    return offsets, end
+
+
+def packing_function(name: str) -> Callable[..., np.ndarray[Any, Any]]:
+    """Return the packing function `name` of `packing` or `packing_conv`."""
+    for module in (packing, packing_conv):
+        if hasattr(module, name):
+            found: Callable[..., np.ndarray[Any, Any]] = getattr(module, name)
+            return found
+    raise error("MA999", f"no packing function is called {name}")
+
+
+def pack(weight: PackedWeight, source: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a weight's bytes in its layout.
+
+    Args:
+        weight: The layout.
+        source: The weight as PyTorch holds it (bfloat16 as uint16).
+    """
+    if weight.layout == "plain":
+        packed = source
+    else:
+        packed = packing_function(weight.layout)(source, **dict(weight.params))
+    packed = np.ascontiguousarray(packed)
+    expected = weight.dtype.numpy
+    if packed.dtype != expected or packed.size != int(np.prod(weight.shape)):
+        found = f"{packed.dtype}{list(packed.shape)}"
+        raise error("MA999", f"{weight.buffer} packs to {found}, planned {expected}{weight.shape}")
+    return packed
+
+
+def write_weights(
+    weights: Sequence[PackedWeight], sources: Mapping[str, np.ndarray[Any, Any]], file: BinaryIO
+) -> int:
+    """Write weights.bin; return its size in bytes.
+
+    Args:
+        weights: Weights in file order.
+        sources: Arrays by `PackedWeight.source`.
+        file: Opened for writing.
+    """
+    offsets, total = layout_weights(weights)
+    position = 0
+    for weight in weights:
+        file.write(b"\0" * (offsets[weight.buffer] - position))
+        data = pack(weight, sources[weight.source])
+        file.write(memoryview(data.reshape(-1).view(np.uint8)))
+        position = offsets[weight.buffer] + data.nbytes
+    file.write(b"\0" * (total - position))
+    return total
+
+
+def write_weights_file(
+    path: Path, weights: Sequence[PackedWeight], sources: Mapping[str, np.ndarray[Any, Any]]
+) -> int:
+    """Write weights.bin at `path`; return its size in bytes."""
+    with path.open("wb") as file:
+        return write_weights(weights, sources, file)

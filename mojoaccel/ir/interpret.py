@@ -1,0 +1,125 @@
+"""Executes a graph on PyTorch tensors by the ATen meaning of each operator.
+
+This defines the IR: passes are checked against it, `--target reference` runs it, and folded
+weights are computed by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mojoaccel.errors import error
+from mojoaccel.ir.dims import Expr, evaluate
+from mojoaccel.ir.graph import Graph, Node
+
+
+def run_graph(
+    graph: Graph, values: Mapping[str, Any], dims: Mapping[str, int], wide: bool = False
+) -> dict[str, Any]:
+    """Execute every node.
+
+    Args:
+        graph: The graph.
+        values: Tensors of inputs and weights by name.
+        dims: Sizes of the dynamic dims.
+        wide: Compute floating-point values in float64.
+
+    Returns:
+        Every value by name.
+    """
+    found = dict(values)
+    if wide:
+        found = {k: v.double() if v.is_floating_point() else v for k, v in found.items()}
+    for node in graph.nodes:
+        results = call(node, found, dims, wide)
+        for value, result in zip(node.outputs, results, strict=False):
+            found[value.name] = result
+    return found
+
+
+def call(
+    node: Node, values: Mapping[str, Any], dims: Mapping[str, int], wide: bool
+) -> Sequence[Any]:
+    """Execute one node and return its outputs."""
+    import torch
+
+    from mojoaccel.ops.registry import load_registry
+
+    record = load_registry()[node.op]
+    operands = [None if i is None else values[i] for i in node.inputs]
+    attrs = {k: _concrete(v, dims) for k, v in node.attrs}
+    for key in ("dtype",):
+        if isinstance(attrs.get(key), str):
+            attrs[key] = getattr(torch, attrs[key])
+            if wide and attrs[key].is_floating_point:
+                attrs[key] = torch.float64
+    if node.op == "view":
+        return [operands[0].reshape([_concrete(s, dims) for s in node.output.type.shape])]
+    last: Exception | None = None
+    for overload in record.aten:
+        _, name, variant = overload.split(".")
+        function = getattr(getattr(torch.ops.aten, name), variant)
+        arguments = _bind(function._schema, operands, attrs)
+        if arguments is None:
+            continue
+        try:
+            result = function(*arguments[0], **arguments[1])
+        except (RuntimeError, TypeError, ValueError) as e:
+            last = e
+            continue
+        return result if isinstance(result, (tuple, list)) else [result]
+    raise error("MA301", f"{node.op} cannot be interpreted: {last}", loc=node.loc)
+
+
+def _concrete(value: Any, dims: Mapping[str, int]) -> Any:
+    if isinstance(value, Expr):
+        return evaluate(value, dims)
+    if isinstance(value, tuple):
+        return [_concrete(v, dims) for v in value]
+    return value
+
+
+def _bind(
+    schema: Any, operands: Sequence[Any], attrs: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]] | None:
+    """Distribute operands and attributes over an overload's arguments; None if they do not fit."""
+    left = list(operands)
+    positional: list[Any] = []
+    keywords: dict[str, Any] = {}
+    rest = dict(attrs)
+    for argument in schema.arguments:
+        kind = str(argument.type)
+        value: Any
+        if "Tensor" in kind:
+            if "List" in kind or "[]" in kind:
+                value, left = left, []
+            elif left:
+                value = left.pop(0)
+                if value is None and argument.name in rest:
+                    return None
+            else:
+                value = None
+            if value is None and "Optional" not in kind:
+                return None
+        elif argument.name in rest:
+            value = rest.pop(argument.name)
+            if left and left[0] is None:
+                left.pop(0)
+        elif argument.has_default_value():
+            continue
+        else:
+            return None
+        if argument.kwarg_only:
+            keywords[argument.name] = value
+        elif argument.name not in keywords and len(positional) == _position(schema, argument):
+            positional.append(value)
+        else:
+            keywords[argument.name] = value
+    if any(o is not None for o in left):
+        return None
+    return positional, keywords
+
+
+def _position(schema: Any, argument: Any) -> int:
+    return [a.name for a in schema.arguments].index(argument.name)
