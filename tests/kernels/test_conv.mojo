@@ -118,6 +118,13 @@ def test_strides_dilation_and_groups() raises:
     check[F, 3, 33, 7, 7, 2, 3, 1, 1, 2](1, 23, 22, 0, 3)
 
 
+def test_strips_with_padding_and_pixel_gaps() raises:
+    comptime F = DType.float32
+    check[F, 3, 33, 7, 7, 2, 3, 1, 1, 2](2, 9, 63, 0, 3)
+    check[F, 3, 33, 7, 7, 2, 3, 1, 1, 2](1, 12, 63, 1, 2)
+    check[DType.bfloat16, 4, 16, 3, 5, 1, 2, 1, 1, 1](1, 4, 31, 0, 2)
+
+
 def test_pointwise_dense_and_strided() raises:
     comptime F = DType.float32
     for pixels in range(13, 16):
@@ -138,6 +145,7 @@ def test_other_types() raises:
 def main() raises:
     test_dense_3x3()
     test_strides_dilation_and_groups()
+    test_strips_with_padding_and_pixel_gaps()
     test_pointwise_dense_and_strided()
     test_long_reduction()
     test_other_types()

@@ -13,6 +13,7 @@ Weights are packed ahead as [groups][ceil(OC/groups/panel)][KH*KW*IC/groups][pan
 from std.sys import simd_width_of, size_of
 
 from maccel.conv_gather import gather_rows, zero_run
+from maccel.conv_strip import multiply_source, prepare_tile
 from maccel.conv_tile import multiply_tile, tile_rows
 from maccel.image import ImageView
 from maccel.team import Share, Team
@@ -234,6 +235,59 @@ def conv2d[
         4,
         12 if weight_bytes > SMALL_WEIGHT_BYTES else 2,
     )
+    comptime line = kernel_w * group_in
+    comptime strips = (
+        groups == 1
+        and tiles == 1
+        and kernel_h * kernel_w > 1
+        and dilation_w == 1
+        and stride_w <= kernel_w
+        and line <= MAX_DEPTH
+    )
+    comptime if strips:
+        comptime slice_rows = MAX_DEPTH // line
+        var scratch = team.scratch[acc]()
+        var c = scratch.unsafe_offset(rows * lda)
+        for tile in range(part.pixels.begin, part.pixels.end, rows):
+            var here = min(rows, part.pixels.end - tile)
+            var source = prepare_tile[
+                dt,
+                acc,
+                group_in,
+                kernel_h,
+                kernel_w,
+                stride_h,
+                stride_w,
+                pad_h,
+                pad_w,
+                dilation_h,
+                rows,
+                lda,
+            ](x, out_h, out_w, tile, here, scratch)
+            for p in range(part.panels.begin, part.panels.end):
+                for kh in range(0, kernel_h, slice_rows):
+                    multiply_source[
+                        acc, wt, rows, panel, stride_w * group_in, lda
+                    ](
+                        source,
+                        kh,
+                        min(slice_rows, kernel_h - kh),
+                        line,
+                        here,
+                        weights.unsafe_offset((p * depth + kh * line) * panel),
+                        c,
+                    )
+                store_tile[acc, panel, S](
+                    c,
+                    tile,
+                    here,
+                    image_pixels,
+                    p * panel,
+                    min(panel, group_out - p * panel),
+                    store,
+                )
+        return
+
     var direct = False
     comptime if pointwise:
         direct = (

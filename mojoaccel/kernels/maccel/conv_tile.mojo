@@ -38,7 +38,15 @@ def tile_rows[acc: DType, panel: Int]() -> Int:
 @no_inline
 def multiply_tile[
     acc: DType, wt: DType, rows: Int, panel: Int, lda: Int
-](a: Ptr[acc], b: Ptr[wt], c: Ptr[acc], depth: Int, first: Bool):
+](
+    a: Ptr[acc],
+    b: Ptr[wt],
+    c: Ptr[acc],
+    depth: Int,
+    first: Bool,
+    segments: Int = 1,
+    step: Int = 0,
+):
     """Computes `c[rows, panel] (+)= a[rows, depth] @ b[depth, panel]`.
 
     Not inlined: layers with the same `lda` and panel share one copy, whatever their epilogues.
@@ -56,41 +64,45 @@ def multiply_tile[
         c: Result, `rows` rows of `panel` elements.
         depth: Length of the reduction.
         first: Write the sums instead of adding them to what `c` holds.
+        segments: How many stretches of `depth` elements a row consists of.
+        step: Elements from one stretch of a row to the next.
     """
     comptime lanes = simd_width_of[acc]()
     comptime vectors = panel // lanes
     comptime V = SIMD[acc, lanes]
     comptime unroll = 4
     var sums = Array[V, rows * vectors](fill=V(0))
-    var ap = a
     var bp = b
-    for _ in range(depth // unroll):
-        comptime for u in range(unroll):
+    for segment in range(segments):
+        var ap = a.unsafe_offset(segment * step)
+        for _ in range(depth // unroll):
+            comptime for u in range(unroll):
+                var row = Array[V, vectors](fill=V(0))
+                comptime for j in range(vectors):
+                    row[j] = bp.unsafe_load[width=lanes](
+                        u * panel + j * lanes
+                    ).cast[acc]()
+                comptime for i in range(rows):
+                    var value = V(ap[unsafe_offset=i * lda + u])
+                    comptime for j in range(vectors):
+                        sums[i * vectors + j] = fma(
+                            value, row[j], sums[i * vectors + j]
+                        )
+            ap = ap.unsafe_offset(unroll)
+            bp = bp.unsafe_offset(unroll * panel)
+        for k in range(depth % unroll):
             var row = Array[V, vectors](fill=V(0))
             comptime for j in range(vectors):
                 row[j] = bp.unsafe_load[width=lanes](
-                    u * panel + j * lanes
+                    k * panel + j * lanes
                 ).cast[acc]()
             comptime for i in range(rows):
-                var value = V(ap[unsafe_offset=i * lda + u])
+                var value = V(ap[unsafe_offset=i * lda + k])
                 comptime for j in range(vectors):
                     sums[i * vectors + j] = fma(
                         value, row[j], sums[i * vectors + j]
                     )
-        ap = ap.unsafe_offset(unroll)
-        bp = bp.unsafe_offset(unroll * panel)
-    for k in range(depth % unroll):
-        var row = Array[V, vectors](fill=V(0))
-        comptime for j in range(vectors):
-            row[j] = bp.unsafe_load[width=lanes](k * panel + j * lanes).cast[
-                acc
-            ]()
-        comptime for i in range(rows):
-            var value = V(ap[unsafe_offset=i * lda + k])
-            comptime for j in range(vectors):
-                sums[i * vectors + j] = fma(
-                    value, row[j], sums[i * vectors + j]
-                )
+        bp = bp.unsafe_offset(depth % unroll * panel)
     comptime for i in range(rows):
         comptime for j in range(vectors):
             var at = i * panel + j * lanes

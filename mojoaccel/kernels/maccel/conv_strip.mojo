@@ -1,0 +1,173 @@
+"""Convolution tiles that read the image in place, or a padded copy of the strip they lie on.
+
+Where a register tile lies within one output row, the windows of its pixels overlap in memory:
+pixel i of kernel row kh starts `i * stride * channels` elements into one stretch of the image.
+The tile then multiplies that stretch directly, with the distance of its rows known at compile
+time; only tiles that touch the padding copy it (once, not once per tap).
+"""
+
+from std.sys import simd_width_of
+
+from maccel.conv_gather import gather_rows, zero_run
+from maccel.conv_tile import multiply_tile, tile_rows
+from maccel.image import ImageView
+from maccel.types import Ptr
+
+
+@always_inline
+def copy_span[
+    dt: DType, acc: DType
+](source: Ptr[dt], target: Ptr[acc], count: Int):
+    """Copies `count` consecutive elements, converting them."""
+    comptime lanes = simd_width_of[acc]()
+    var i = 0
+    while i + lanes <= count:
+        target.unsafe_store(i, source.unsafe_load[width=lanes](i).cast[acc]())
+        i += lanes
+    while i < count:
+        target[unsafe_offset=i] = source[unsafe_offset=i].cast[acc]()
+        i += 1
+
+
+@no_inline
+def copy_strip[
+    dt: DType,
+    acc: DType,
+    channels: Int,
+    kernel_h: Int,
+    dilation_h: Int,
+    columns: Int,
+    stride: Int,
+](x: ImageView[dt], n: Int, ih0: Int, iw0: Int, target: Ptr[acc]):
+    """Copies `kernel_h` stretches of `columns` pixels, zero outside the image, `stride` apart.
+    """
+    var left = max(0, min(columns, -iw0))
+    var right = max(left, min(columns, x.width - iw0))
+    for kh in range(kernel_h):
+        var ih = ih0 + kh * dilation_h
+        var line = target.unsafe_offset(kh * stride)
+        if ih < 0 or ih >= x.height:
+            zero_run(line, columns * channels)
+            continue
+        zero_run(line, left * channels)
+        copy_span[dt, acc](
+            x.data.unsafe_offset(n * x.sn + ih * x.sh + (iw0 + left) * x.sw),
+            line.unsafe_offset(left * channels),
+            (right - left) * channels,
+        )
+        zero_run(
+            line.unsafe_offset(right * channels), (columns - right) * channels
+        )
+
+
+@fieldwise_init
+struct TileSource[acc: DType](Copyable, Movable, TrivialRegisterPassable):
+    """Where a tile's rows are: `step` apart by kernel row, in overlapping strips or gathered.
+    """
+
+    var data: Ptr[Self.acc]
+    var step: Int
+    var strip: Bool
+
+
+@always_inline
+def prepare_tile[
+    dt: DType,
+    acc: DType,
+    channels: Int,
+    kernel_h: Int,
+    kernel_w: Int,
+    stride_h: Int,
+    stride_w: Int,
+    pad_h: Int,
+    pad_w: Int,
+    dilation_h: Int,
+    rows: Int,
+    lda: Int,
+](
+    x: ImageView[dt],
+    out_h: Int,
+    out_w: Int,
+    tile: Int,
+    count: Int,
+    scratch: Ptr[acc],
+) -> TileSource[acc]:
+    """Finds, copies or gathers the input of the `count` output pixels from `tile` on.
+    """
+    comptime columns = (rows - 1) * stride_w + kernel_w
+    comptime stride = columns * channels
+    var ow = tile % out_w
+    if count == rows and ow + rows <= out_w and x.sw == channels:
+        var oh = tile // out_w % out_h
+        var n = tile // (out_w * out_h)
+        var ih0 = oh * stride_h - pad_h
+        var iw0 = ow * stride_w - pad_w
+        comptime if dt == acc:
+            if (
+                ih0 >= 0
+                and ih0 + (kernel_h - 1) * dilation_h < x.height
+                and iw0 >= 0
+                and iw0 + columns <= x.width
+            ):
+                return TileSource[acc](
+                    x.data.unsafe_bitcast[Scalar[acc]]().unsafe_offset(
+                        n * x.sn + ih0 * x.sh + iw0 * x.sw
+                    ),
+                    dilation_h * x.sh,
+                    True,
+                )
+        copy_strip[dt, acc, channels, kernel_h, dilation_h, columns, stride](
+            x, n, ih0, iw0, scratch
+        )
+        return TileSource[acc](scratch, stride, True)
+    gather_rows[
+        dt,
+        acc,
+        channels,
+        kernel_h,
+        kernel_w,
+        stride_h,
+        stride_w,
+        pad_h,
+        pad_w,
+        dilation_h,
+        1,
+        lda,
+    ](x, out_h, out_w, tile, count, scratch)
+    zero_run(scratch.unsafe_offset(count * lda), (rows - count) * lda)
+    return TileSource[acc](scratch, kernel_w * channels, False)
+
+
+@always_inline
+def multiply_source[
+    acc: DType,
+    wt: DType,
+    rows: Int,
+    panel: Int,
+    pixel_step: Int,
+    lda: Int,
+](
+    source: TileSource[acc],
+    kernel_row: Int,
+    kernel_rows: Int,
+    line: Int,
+    count: Int,
+    b: Ptr[wt],
+    c: Ptr[acc],
+):
+    """Multiplies some kernel rows of a tile's input by their weights."""
+    comptime half = (rows + 1) // 2
+    var a = source.data.unsafe_offset(kernel_row * source.step)
+    var first = kernel_row == 0
+    if source.strip:
+        multiply_tile[acc, wt, rows, panel, pixel_step](
+            a, b, c, line, first, kernel_rows, source.step
+        )
+    elif count <= half:
+        multiply_tile[acc, wt, half, panel, lda](
+            a, b, c, line * kernel_rows, first
+        )
+    else:
+        multiply_tile[acc, wt, rows, panel, lda](
+            a, b, c, line * kernel_rows, first
+        )
