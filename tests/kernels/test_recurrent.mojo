@@ -4,11 +4,17 @@ from std.math import exp, tanh
 from std.sys import simd_width_of
 from std.testing import assert_almost_equal
 
+from maccel.pool import (
+    pool_create,
+    pool_destroy,
+    pool_run,
+    pool_set_scratch,
+)
 from maccel.recurrent import Sequence, gru_layer, lstm_layer, rnn_layer
 from maccel.team import Team
-from maccel.types import Ptr
+from maccel.types import Args, arg_int, arg_ptr
 
-from team_fixture import buffer, control_block, filled
+from team_fixture import buffer, filled
 
 comptime F = DType.float32
 comptime D = DType.float64
@@ -19,10 +25,48 @@ def sigmoid64(x: Float64) -> Float64:
     return 1.0 / (1.0 + exp(-x))
 
 
+def layer[
+    gates: Int, hidden: Int, reverse: Bool, initial: Bool
+](args: Args, pool: Args, tid: Int) abi("C"):
+    """The task: `gates` chooses the layer, 4 LSTM, 3 GRU, 1 RNN."""
+    var batch = arg_int(args, 9)
+    var sequence = Sequence[F, F](
+        arg_int(args, 8),
+        batch,
+        arg_ptr[F](args, 0),
+        batch * gates * hidden,
+        gates * hidden,
+        arg_ptr[F](args, 1),
+        2 * hidden,
+        arg_int(args, 10),
+    )
+    var team = Team(pool, tid)
+    var weights = arg_ptr[F](args, 2)
+    var h0 = arg_ptr[F](args, 4)
+    var hn = arg_ptr[F](args, 6)
+    comptime if gates == 4:
+        lstm_layer[F, F, F, hidden, reverse, initial](
+            team,
+            sequence,
+            weights,
+            h0,
+            arg_ptr[F](args, 5),
+            hn,
+            arg_ptr[F](args, 7),
+        )
+    elif gates == 3:
+        gru_layer[F, F, F, hidden, reverse, initial](
+            team, sequence, weights, arg_ptr[F](args, 3), h0, hn
+        )
+    else:
+        rnn_layer[F, F, F, hidden, reverse, initial, False](
+            team, sequence, weights, h0, hn
+        )
+
+
 def check[
     gates: Int, hidden: Int, reverse: Bool, initial: Bool
-](steps: Int, batch: Int) raises:
-    """`gates` chooses the layer: 4 LSTM, 3 GRU, 1 RNN."""
+](steps: Int, batch: Int, threads: Int) raises:
     var x = filled[F](steps * batch * gates * hidden, 1)
     var w = filled[F](gates * hidden * hidden, 2)
     var bias = filled[F](hidden, 3)
@@ -44,29 +88,27 @@ def check[
     var y = buffer[F](batch * y_row)
     var hn = buffer[F](batch * hidden)
     var cn = buffer[F](batch * hidden)
-    var sequence = Sequence[F, F](
+    var args = buffer[DType.int64](16)
+    var words: Array[Int, 11] = [
+        Int(x),
+        Int(y),
+        Int(packed),
+        Int(bias),
+        Int(h0),
+        Int(c0),
+        Int(hn),
+        Int(cn),
         steps,
         batch,
-        x,
-        batch * gates * hidden,
-        gates * hidden,
-        y,
-        y_step,
         y_row,
-    )
-    var team = Team(control_block(1, 3 * batch * hidden * 8), 0)
-    comptime if gates == 4:
-        lstm_layer[F, F, F, hidden, reverse, initial](
-            team, sequence, packed, h0, c0, hn, cn
-        )
-    elif gates == 3:
-        gru_layer[F, F, F, hidden, reverse, initial](
-            team, sequence, packed, bias, h0, hn
-        )
-    else:
-        rnn_layer[F, F, F, hidden, reverse, initial, False](
-            team, sequence, packed, h0, hn
-        )
+    ]
+    for i in range(11):
+        args[unsafe_offset=i] = Int64(words[i])
+    var pool = pool_create(threads)
+    var bytes = (3 * batch * hidden * 4 + 64) // 64 * 64
+    pool_set_scratch(pool, Int(buffer[F](threads * bytes)), bytes)
+    pool_run(pool, layer[gates, hidden, reverse, initial], args, threads)
+    pool_destroy(pool)
 
     for b in range(batch):
         var h = buffer[D](hidden)
@@ -134,10 +176,10 @@ def check[
 
 
 def main() raises:
-    check[4, 19, False, True](3, 13)
-    check[4, 19, False, True](0, 2)
-    check[4, 19, False, True](2, 0)
-    check[4, 16, True, False](3, 1)
-    check[3, 19, True, True](3, 7)
-    check[1, 33, False, False](3, 3)
+    check[4, 19, False, True](3, 13, 2)
+    check[4, 19, False, True](0, 2, 1)
+    check[4, 19, False, True](2, 0, 2)
+    check[4, 16, True, False](3, 1, 3)
+    check[3, 19, True, True](3, 7, 1)
+    check[1, 33, False, False](3, 3, 3)
     print("ok")
