@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 
 def conv_panel(out_channels: int, lanes: int) -> int:
@@ -15,19 +18,17 @@ def conv_panel(out_channels: int, lanes: int) -> int:
     return min(order, key=lambda v: (waste[v], order.index(v))) * lanes
 
 
-def pack_conv_weight(weight: np.ndarray, groups: int, panel: int) -> np.ndarray:
+def pack_conv_weight(weight: NDArray[Any], groups: int, panel: int) -> NDArray[Any]:
     """Packs `[OC, IC/groups, KH, KW]` into `[groups, panels, KH*KW*IC/groups, panel]`."""
     oc, ic, kh, kw = weight.shape
     per_group = oc // groups
     panels = -(-per_group // panel)
     packed = np.zeros((groups, panels * panel, kh * kw * ic), weight.dtype)
     packed[:, :per_group] = weight.transpose(0, 2, 3, 1).reshape(groups, per_group, -1)
-    return np.ascontiguousarray(
-        packed.reshape(groups, panels, panel, -1).transpose(0, 1, 3, 2)
-    )
+    return np.ascontiguousarray(packed.reshape(groups, panels, panel, -1).transpose(0, 1, 3, 2))
 
 
-def pack_depthwise_weight(weight: np.ndarray, lanes: int) -> np.ndarray:
+def pack_depthwise_weight(weight: NDArray[Any], lanes: int) -> NDArray[Any]:
     """Packs `[OC, 1, KH, KW]` into `[ceil(OC/lanes), KH*KW, lanes]`, zero padded."""
     oc, _, kh, kw = weight.shape
     blocks = -(-oc // lanes)
@@ -36,21 +37,51 @@ def pack_depthwise_weight(weight: np.ndarray, lanes: int) -> np.ndarray:
     return np.ascontiguousarray(packed.reshape(blocks, lanes, -1).transpose(0, 2, 1))
 
 
-def pack_recurrent_weight(weight: np.ndarray, gates: int, lanes: int) -> np.ndarray:
+def pack_recurrent_weight(weight: NDArray[Any], gates: int, lanes: int) -> NDArray[Any]:
     """Packs `[gates*H, H]` (PyTorch `weight_hh`) into `[ceil(H/lanes), H, gates, lanes]`."""
     hidden = weight.shape[1]
     panels = -(-hidden // lanes)
     packed = np.zeros((gates, panels * lanes, hidden), weight.dtype)
     packed[:, :hidden] = weight.reshape(gates, hidden, hidden)
-    return np.ascontiguousarray(
-        packed.reshape(gates, panels, lanes, hidden).transpose(1, 3, 0, 2)
-    )
+    return np.ascontiguousarray(packed.reshape(gates, panels, lanes, hidden).transpose(1, 3, 0, 2))
 
 
-def pack_conv_transpose_weight(weight: np.ndarray, groups: int, panel: int) -> np.ndarray:
+def pack_conv_transpose_weight(weight: NDArray[Any], groups: int, panel: int) -> NDArray[Any]:
     """Packs `[IC, OC/groups, KH, KW]` into `[groups, panels, KH*KW*IC/groups, panel]`."""
     ic, per_group, kh, kw = weight.shape
     ordinary = weight.reshape(groups, ic // groups, per_group, kh, kw).swapaxes(1, 2)
     return pack_conv_weight(
         ordinary.reshape(groups * per_group, ic // groups, kh, kw), groups, panel
     )
+
+
+def conv_tile_rows(panel: int, lanes: int, registers: int) -> int:
+    """Returns the output pixels of a register tile; `registers` is 32, or 16 on AVX2."""
+    vectors = panel // lanes
+    if registers == 32:
+        return {1: 14, 2: 14, 3: 9, 4: 7}[vectors]
+    return {1: 6, 2: 6, 3: 4, 4: 3}[vectors]
+
+
+def conv_scratch_bytes(
+    packed_shape: tuple[int, ...],
+    *,
+    lanes: int,
+    registers: int,
+    itemsize: int = 4,
+    weight_itemsize: int = 4,
+    transposed: bool = False,
+) -> int:
+    """Returns the scratch memory per thread that `conv2d` or `conv_transpose2d` uses.
+
+    `packed_shape` is the shape of the packed weights, `itemsize` that of the accumulation type.
+    The numbers mirror `row_elements` and `block_tiles` in `conv.mojo`.
+    """
+    groups, panels, depth, panel = packed_shape
+    line = 64 // itemsize
+    rows = conv_tile_rows(panel, lanes, registers)
+    row = (-(-depth // line) | 1) * line
+    tiles = 1
+    if groups * panels * depth * panel * weight_itemsize > 1 << 20 and not transposed:
+        tiles = max(1, min(8, (1 << 20) // (row * rows * itemsize)))
+    return tiles * rows * (row + panel) * itemsize
