@@ -87,9 +87,15 @@ def _usage(console: Console, name: str, e: Any) -> int:
     context = getattr(e, "ctx", None)
     path = context.command_path if context is not None else "mojoaccel"
     message = e.format_message()
-    if not message:  # no arguments: the help text has been shown
+    hint = f"{path} --help"
+    if message.startswith("Usage:"):  # no arguments at all: the message is the help text
+        console.say(message)
         return int(ExitCode.USAGE)
-    found = Diagnostic("MA903", message[0].lower() + message[1:], hint=f"{path} --help")
+    if getattr(e, "option_name", ""):  # the library's wording changes between its versions
+        message = f"no such option: {e.option_name}"
+        close = getattr(e, "possibilities", None) or ()
+        hint = f"did you mean {' or '.join(close)}?" if close else hint
+    found = Diagnostic("MA903", message[:1].lower() + message[1:], hint=hint)
     console.failure(name, MojoaccelError((found,)))
     return int(ExitCode.USAGE)
 

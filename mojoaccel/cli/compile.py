@@ -9,7 +9,6 @@ import typer
 from mojoaccel.cli.console import Console
 
 if TYPE_CHECKING:
-
     from mojoaccel.driver import Request, StageReport
     from mojoaccel.errors import Diagnostic
     from mojoaccel.settings import Model, Settings
@@ -160,12 +159,10 @@ class CompileRun:
 
         warnings: list[Diagnostic] = []
         quiet = self.console.json
-        cache = open_cache(
-            self.cache_limit, warnings.append if quiet else self.console.diagnostic
-        )
+        cache = open_cache(self.cache_limit, warnings.append if quiet else self.console.diagnostic)
         delivery = Delivery(self.values)
         with self.console.working() as show:
-            compiler = Compiler(cache, show, lambda row: self.stage_line(row))
+            compiler = Compiler(cache, show, self.stage_line)
             report = compiler.compile(self.request(), delivery.receive)
         report.warnings[:0] = warnings
         if quiet:

@@ -1,9 +1,12 @@
-"""Runs the user's module again on other inputs, in its own types or in float64."""
+"""Runs a model on other inputs with PyTorch, in its own types or in float64.
+
+Either the user's module, or the traced graph where no module is at hand (a saved ``graph.ir``).
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,9 @@ import torch
 from torch.utils import _pytree as pytree
 
 from mojoaccel.example import Example
+from mojoaccel.ir.graph import Graph, Value
+from mojoaccel.ir.interpret import run_graph
+from mojoaccel.products import TracedModel, Weights
 from mojoaccel.trace.structure import flatten_inputs
 
 
@@ -51,6 +57,51 @@ def module_runner(
         return [to_array(t) for t in pytree.tree_leaves(result) if _is(t)]
 
     return run
+
+
+def graph_runner(
+    traced: TracedModel, weights: Weights, *, double: bool = False
+) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+    """Return what `module_runner` does, by interpreting the traced graph."""
+    graph = traced.graph
+    held = weight_tensors(graph, {w.value: weights[w.digest] for w in traced.weights})
+
+    def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        dims = match_dims(graph.inputs, inputs)
+        given = {
+            v.name: to_tensor(a, getattr(torch, v.type.dtype.torch), double)
+            for v, a in zip(graph.inputs, inputs, strict=True)
+        }
+        with torch.no_grad():
+            found = run_graph(graph, {**held, **given}, dims, wide=double)
+        return [to_array(found[name]) for name in graph.outputs]
+
+    return run
+
+
+def fold_weights(graph: Graph, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Evaluate a graph that depends on weights alone and return its outputs."""
+    with torch.no_grad():
+        found = run_graph(graph, weight_tensors(graph, arrays), {})
+    return {name: to_array(found[name]) for name in graph.outputs}
+
+
+def weight_tensors(graph: Graph, arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """Return the graph's weights as tensors of their own types."""
+    return {
+        w.name: to_tensor(arrays[w.name], getattr(torch, w.type.dtype.torch), False)
+        for w in graph.weights
+    }
+
+
+def match_dims(values: Sequence[Value], inputs: Sequence[np.ndarray]) -> dict[str, int]:
+    """Return the sizes of the dims that appear as such in the inputs' shapes."""
+    found: dict[str, int] = {}
+    for value, array in zip(values, inputs, strict=True):
+        for size, actual in zip(value.type.shape, array.shape, strict=True):
+            if not isinstance(size, int):
+                found.setdefault(str(size), int(actual))
+    return found
 
 
 def example_arrays(example: Example) -> list[np.ndarray]:

@@ -1,0 +1,5 @@
+"""``python -m mojoaccel``."""
+
+from mojoaccel.cli import main
+
+main()

@@ -1,0 +1,139 @@
+"""The command line without a compile: exact text, exit codes, start-up time."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+HELP_SECONDS = 0.3
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run ``mojoaccel`` in an empty folder with an empty home; return (code, stdout, stderr)."""
+    place = tmp_path / "work"
+    place.mkdir()
+
+    def call(*args, files=None, **variables):
+        for name, content in (files or {}).items():
+            (place / name).write_text(content)
+        keep = {k: v for k, v in os.environ.items() if not k.startswith("MOJOACCEL_")}
+        env = {**keep, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "none")}
+        env |= {"MOJOACCEL_CACHE_DIR": str(tmp_path / "cache"), "COLUMNS": "100", **variables}
+        command = [sys.executable, "-m", "mojoaccel", *args]
+        done = subprocess.run(
+            command, cwd=place, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return call
+
+
+def test_help_is_quick_and_loads_nothing_heavy(run):
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        code, out, err = run("--help")
+        seconds.append(time.perf_counter() - began)
+    assert (code, err) == (0, "")
+    for command in ("compile", "run", "detect", "cache"):
+        assert f"  {command}" in out
+    assert min(seconds) < HELP_SECONDS, seconds
+    loaded = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "mojoaccel", "--help"],
+        capture_output=True,
+        text=True,
+    ).stderr
+    modules = {line.rsplit("|", 1)[-1].strip() for line in loaded.splitlines()}
+    assert "typer" in modules
+    assert not modules & {"torch", "numpy", "rich", "transformers"}
+
+
+def test_version(run):
+    import mojoaccel
+
+    assert run("--version") == (0, f"mojoaccel {mojoaccel.__version__}\n", "")
+
+
+def test_no_arguments_show_the_help(run):
+    code, out, err = run()
+    assert code == 2
+    assert "Usage: mojoaccel" in out + err
+
+
+USAGE = {
+    ("compile",): """\
+error[MA903] usage: missing argument 'MODEL'.
+  hint: mojoaccel compile --help
+""",
+    ("compile", "m.py", "--dtyp", "f32"): """\
+error[MA903] usage: no such option: --dtyp
+  hint: did you mean --dtype?
+""",
+    ("compile", "m.py", "-O7"): """\
+error[MA903] usage: -O '7' is not 0, 1, 2 or 3
+""",
+    ("compile", "m.py", "--stop-after", "link"): """\
+error[MA903] usage: --stop-after 'link' is not one of detect, trace, optimize, emit, build, package
+""",
+    ("cache", "prune", "--size", "huge"): """\
+error[MA903] usage: --size 'huge' is not a size such as 500MB or 10GB
+""",
+}
+
+
+@pytest.mark.parametrize("args", USAGE, ids=" ".join)
+def test_usage_errors(run, args):
+    assert run(*args) == (2, "", USAGE[args])
+
+
+def test_unknown_key_shows_file_line_and_nearest_name(run):
+    files = {"mojoaccel.toml": "threads = 2\noptimisation = 3\n"}
+    assert run("compile", "m.py", files=files) == (
+        2,
+        "",
+        """\
+error[MA901] bad-config: unknown key 'optimisation'
+  --> mojoaccel.toml:2
+   |  optimisation = 3
+  hint: did you mean 'optimization'?
+""",
+    )
+
+
+def test_unknown_variable(run):
+    assert run("compile", "m.py", MOJOACCEL_TREADS="2") == (
+        2,
+        "",
+        "error[MA901] bad-config: unknown environment variable MOJOACCEL_TREADS\n"
+        "  hint: did you mean 'MOJOACCEL_THREADS'?\n",
+    )
+
+
+def test_errors_as_json_are_one_document_on_stdout(run):
+    code, out, err = run("compile", "m.py", "--json", "-O7")
+    assert (code, err) == (2, "")
+    document = json.loads(out)
+    assert document["schema_version"] == 1
+    assert document["command"] == "compile"
+    assert document["ok"] is False
+    assert document["diagnostics"][0]["code"] == "MA903"
+
+
+def test_cache_commands(run):
+    code, out, err = run("cache", "size")
+    assert (code, out) == (0, "stage  entries  size\ntotal        0   0 B\n")
+    assert err.endswith("/cache (limit 10.0 GB)\n")
+    assert run("cache", "clear") == (0, "", "freed 0 B\n")
+    assert run("cache", "prune", "--size", "2GB") == (0, "", "freed 0 B\n")
+    code, out, _ = run("cache", "size", "--json", MOJOACCEL_CACHE_SIZE="3GB")
+    assert json.loads(out)["limit"] == 3 * 10**9
+
+
+def test_completion_script_is_offered(run):
+    code, out, _ = run(_MOJOACCEL_COMPLETE="source_bash")
+    assert code == 0
+    assert "_mojoaccel_completion" in out
