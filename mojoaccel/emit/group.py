@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from mojoaccel.emit import syntax
 from mojoaccel.emit.closure import ClosurePrinter
 from mojoaccel.ir.dims import Size, free_dims
-from mojoaccel.ir.plan import FusionGroup, KernelCall, View
+from mojoaccel.ir.plan import Arg, FusionGroup, KernelCall, View
 from mojoaccel.ops.lazy import IOTA
 
 
@@ -110,30 +110,36 @@ class GroupPrinter:
         args = ["team"]
         counts: dict[str, int] = {}
         for arg in call.args:
-            if arg.kind in ("ptr", "out"):
-                args.append(self._pointer(arg.value, "x" if arg.kind == "ptr" else "y"))
-            elif arg.kind == "size":
-                args.append(self._size(arg.value))
-            elif arg.kind == "float":
-                args.append(syntax.number(float(arg.value)))
-            elif arg.kind == "int":
-                args.append(str(arg.value))
-            elif arg.kind == "status":
-                args.append("status")
-            else:
-                closure = arg.value
-                counts[closure.kind] = counts.get(closure.kind, 0) + 1
-                name = CLOSURE_NAMES[closure.kind]
-                name += str(number) if len(self.group.calls) > 1 else ""
-                if counts[closure.kind] > 1:
-                    name += f"_{counts[closure.kind]}"
-                for view in closure.outputs:
-                    self._pointer(view, "y")
-                printer = ClosurePrinter(closure, self._pointer, self.imports, self.used_dims)
-                lines.extend(["", *printer.print(name), ""])
-                args.append(name)
+            if arg.kind != "closure":
+                args.append(self._argument(arg))
+                continue
+            closure = arg.value
+            counts[closure.kind] = counts.get(closure.kind, 0) + 1
+            name = CLOSURE_NAMES[closure.kind]
+            name += str(number) if len(self.group.calls) > 1 else ""
+            if counts[closure.kind] > 1:
+                name += f"_{counts[closure.kind]}"
+            for view in closure.outputs:
+                self._pointer(view, "y")
+            printer = ClosurePrinter(closure, self._pointer, self.imports, self.used_dims)
+            lines.extend(["", *printer.print(name), ""])
+            args.append(name)
         self.imports.add((call.module, call.function))
         params = ", ".join(f"{k}={syntax.param(v)}" for k, v in call.params)
         head = f"{call.function}[{params}]" if params else call.function
         lines.append(f"{head}({', '.join(args)})")
         return lines
+
+    def _argument(self, arg: Arg) -> str:
+        if arg.kind in ("ptr", "out"):
+            return self._pointer(arg.value, "x" if arg.kind == "ptr" else "y")
+        if arg.kind == "size":
+            return self._size(arg.value)
+        if arg.kind == "float":
+            return syntax.number(float(arg.value))
+        if arg.kind == "status":
+            return "status"
+        assert arg.kind == "struct"
+        module, name, fields = arg.value
+        self.imports.add((module, name))
+        return f"{name}({', '.join(self._argument(f) for f in fields)})"

@@ -119,8 +119,9 @@ class Arg:
 
     Attributes:
         kind: ``ptr`` (first element of a view that is read) | ``out`` (of one that is written) |
-            ``size`` | ``float`` | ``closure`` | ``status`` (address of the status word).
-        value: View, Size, float or Closure accordingly.
+            ``size`` | ``float`` | ``closure`` | ``status`` (address of the status word) |
+            ``struct`` (a Mojo struct made of other arguments).
+        value: View, Size, float, Closure or (module, name, arguments) accordingly.
     """
 
     kind: str

@@ -83,7 +83,7 @@ def lower_attention(ctx: KernelContext, node: Node) -> None:
             build,
             coords=coords,
             dtype=acc,
-            work=work,
+            work=work // 8,
             # [batch, query, head, depth]: what the transpose and reshape after attention want.
             order=order,
             vector_coord=3,

@@ -8,10 +8,11 @@ from dataclasses import replace
 from mojoaccel.artifact.packing_conv import conv_panel
 from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.graph import Node
-from mojoaccel.ir.plan import Arg, Closure, KernelCall, View
+from mojoaccel.ir.plan import Arg, Closure, KernelCall, Param, View
+from mojoaccel.ir.types import DType
 from mojoaccel.ops.lazy import Lazy
 from mojoaccel.ops.lowering import KernelContext
-from mojoaccel.ops.matmul import accumulate_dtype
+from mojoaccel.ops.matmul import accumulate_dtype, tile_rows
 from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext
 
 
@@ -78,15 +79,58 @@ def with_height(values: Sequence[int], fill: int) -> tuple[int, int]:
     return (fill, values[0]) if len(values) == 1 else (values[0], values[1])
 
 
-def image_sizes(view: View) -> tuple[list[Size], list[Size]]:
-    """Return [N, H, W] and the strides of N, H, W of a channels-last view."""
+def image(view: View) -> Arg:
+    """Return the ``ImageView`` of a channels-last [N, C, H, W] or [N, C, W] window."""
     if len(view.shape) == 3:
-        n, _, w = view.shape
-        sn, _, sw = view.strides
-        return [n, 1, w], [sn, 0, sw]
-    n, _, h, w = view.shape
-    sn, _, sh, sw = view.strides
-    return [n, h, w], [sn, sh, sw]
+        (n, _, w), (sn, _, sw) = view.shape, view.strides
+        sizes: list[Size] = [n, 1, w, sn, 0, sw]
+    else:
+        (n, _, h, w), (sn, _, sh, sw) = view.shape, view.strides
+        sizes = [n, h, w, sn, sh, sw]
+    fields = (Arg("ptr", view), *(Arg("size", s) for s in sizes))
+    return Arg("struct", ("maccel.image", "ImageView", fields))
+
+
+def output_hw(node: Node) -> tuple[Arg, Arg]:
+    """Return the output's height and width."""
+    shape = node.output.type.shape
+    return (Arg("size", 1 if len(shape) == 3 else shape[2]), Arg("size", shape[-1]))
+
+
+def image_kernel(
+    ctx: KernelContext,
+    node: Node,
+    module: str,
+    function: str,
+    params: Sequence[tuple[str, Param]],
+    args: Sequence[Arg],
+    *,
+    dtype: DType,
+    scratch: Size,
+    macs: Size,
+) -> Lazy:
+    """Return a pending kernel whose epilogue is called with (n, pixel, channel)."""
+    rank = node.output.type.rank
+
+    def build(store: Closure) -> KernelCall:
+        return KernelCall(
+            module,
+            function,
+            (("acc", dtype), *params),
+            (*args, *output_hw(node), Arg("closure", store)),
+            scratch=scratch,
+            flops=macs * 2,
+        )
+
+    return ctx.pending(
+        node,
+        build,
+        coords=((0,), tuple(range(2, rank)), (1,)),
+        dtype=dtype,
+        work=macs // 16,
+        order=channels_last_order(rank),
+        vector_coord=2,
+    )
 
 
 def convolve(
@@ -109,11 +153,9 @@ def convolve(
     (sh, sw) = with_height(settings[0], 1)
     (ph, pw) = with_height(settings[1], 0)
     (dh, dw) = with_height(settings[2], 1)
-    out_shape = node.output.type.shape
-    out_hw = [1, out_shape[2]] if rank == 3 else list(out_shape[2:])
-    depthwise = per_group == 1 and groups > 1
-    sizes, strides = image_sizes(view)
-    common = (
+    common: tuple[tuple[str, Param], ...] = (
+        ("kernel_h", kh),
+        ("kernel_w", kw),
         ("stride_h", sh),
         ("stride_w", sw),
         ("pad_h", ph),
@@ -121,71 +163,58 @@ def convolve(
         ("dilation_h", dh),
         ("dilation_w", dw),
     )
-    if depthwise:
-        multiplier = out_channels // in_channels
-        packed = ctx.weight(w, "pack_depthwise_weight", {}, (kh * kw, out_channels))
-        params = (
-            ("acc", acc),
-            ("channels", in_channels),
-            ("multiplier", multiplier),
-            ("kernel_h", kh),
-            ("kernel_w", kw),
-            *common,
-        )
-        function, module, scratch = "depthwise_conv2d", "maccel.depthwise", 0
-    else:
-        panel = conv_panel(out_channels // groups, ctx.lanes(acc))
-        panels = -(-(out_channels // groups) // panel)
-        packed = ctx.weight(
-            w,
-            "pack_conv_weight",
-            {"groups": groups, "panel": panel},
-            (groups, panels, kh * kw * per_group, panel),
-        )
-        params = (
-            ("acc", acc),
-            ("in_channels", in_channels),
-            ("out_channels", out_channels),
-            ("kernel_h", kh),
-            ("kernel_w", kw),
-            *common,
-            ("groups", groups),
-            ("panel", panel),
-        )
-        function, module = "conv2d", "maccel.conv"
-        scratch = conv_scratch(kh * kw * per_group, panel, acc.size)
-
-    def build(store: Closure) -> KernelCall:
-        return KernelCall(
-            module,
-            function,
+    macs = size_prod([*node.output.type.shape, per_group * kh * kw])
+    lanes = ctx.lanes(acc)
+    if per_group == 1 and groups > 1:
+        blocks = -(-out_channels // lanes)
+        packed = ctx.weight(w, "pack_depthwise_weight", {"lanes": lanes}, (blocks, kh * kw, lanes))
+        params = (("in_channels", in_channels), ("multiplier", out_channels // groups), *common)
+        return image_kernel(
+            ctx,
+            node,
+            "maccel.depthwise",
+            "depthwise_conv2d",
             params,
-            (
-                Arg("ptr", view),
-                Arg("ptr", packed),
-                *(Arg("size", s) for s in (*sizes, *strides, *out_hw)),
-                Arg("closure", store),
-            ),
-            scratch=scratch,
-            flops=size_prod([*out_shape, per_group * kh * kw]) * 2,
+            (image(view), Arg("ptr", packed)),
+            dtype=acc,
+            scratch=0,
+            macs=macs * 2,
         )
-
-    spatial = tuple(range(2, rank))
-    return ctx.pending(
+    panel = conv_panel(out_channels // groups, lanes)
+    panels = -(-(out_channels // groups) // panel)
+    depth = kh * kw * per_group
+    packed = ctx.weight(
+        w,
+        "pack_conv_weight",
+        {"groups": groups, "panel": panel},
+        (groups, panels, depth, panel),
+    )
+    params = (
+        ("in_channels", in_channels),
+        ("out_channels", out_channels),
+        *common,
+        ("groups", groups),
+        ("panel", panel),
+    )
+    return image_kernel(
+        ctx,
         node,
-        build,
-        coords=((0,), spatial, (1,)),
+        "maccel.conv",
+        "conv2d",
+        params,
+        (image(view), Arg("ptr", packed)),
         dtype=acc,
-        work=size_prod([*out_shape, per_group * kh * kw]),
-        order=order,
-        vector_coord=2,
+        scratch=conv_scratch(depth, panel, acc.size, tile_rows(ctx, panel // lanes)),
+        macs=macs,
     )
 
 
-def conv_scratch(depth: int, panel: int, element: int) -> int:
-    """Return the scratch bytes per thread of ``maccel.conv.conv2d``."""
-    del depth, panel, element
-    return 1 << 20
+def conv_scratch(depth: int, panel: int, element: int, rows: int) -> int:
+    """Return the scratch bytes per thread of ``maccel.conv.conv2d`` (at most 8 tiles)."""
+    lanes = 64 // element
+    lda = ((depth + lanes - 1) // lanes | 1) * lanes
+    tiles = max(1, min(8, (1 << 20) // (lda * rows * element)))
+    return tiles * rows * (lda + panel) * element + 65536
 
 
 OPS = (

@@ -208,14 +208,19 @@ class KernelContext:
 
     def define(self, node: Node, *results: Held) -> None:
         """Set the values of a node's outputs; results many nodes read are put in memory."""
-        users = self.graph.users() if not self._users else self._users
-        self._users = users
         for value, held in zip(node.outputs, results, strict=True):
             self.held[value.name] = held
-            count = len(users.get(value.name, ())) + (value.name in self.output_names)
-            free = isinstance(held, Lazy) and not held.reads_memory and held.kernel is None
-            if isinstance(held, Lazy) and (not self.fuse or (count > 1 and not free)):
-                self.realize(value.name)
+            self.settle(value.name)
+
+    def settle(self, name: str) -> None:
+        """Store value `name` now if several nodes read it (or nothing may be fused)."""
+        if not self._users:
+            self._users = self.graph.users()
+        held = self.held[name]
+        count = len(self._users.get(name, ())) + (name in self.output_names)
+        free = isinstance(held, Lazy) and not held.reads_memory and held.kernel is None
+        if isinstance(held, Lazy) and (not self.fuse or (count > 1 and not free)):
+            self.realize(name)
 
     _users: dict[str, list[Node]] = field(default_factory=dict)
 
@@ -282,7 +287,7 @@ class KernelContext:
         body = Body(lazy.ops, (lazy.result,))
         if lazy.kernel is None:
             call = pointwise_call(lazy, into, body, self.simd_bytes)
-            self.append([call], lazy.nodes, size_prod(into.shape) * max(1, len(lazy.ops)))
+            self.append([call], lazy.nodes, size_prod(into.shape) * max(1, len(lazy.ops)) // 4)
             return
         kernel = lazy.kernel
         closure = Closure(
@@ -386,15 +391,18 @@ def touched(calls: Sequence[KernelCall]) -> tuple[tuple[str, ...], tuple[str, ..
     """Return the buffers that calls read and write, in order of appearance."""
     reads: dict[str, None] = {}
     writes: dict[str, None] = {}
-    for call in calls:
-        for arg in call.args:
-            if arg.kind == "closure":
-                reads.update((v.buffer, None) for v in arg.value.operands if v.buffer != IOTA)
-                writes.update((v.buffer, None) for v in arg.value.outputs)
-            elif arg.kind == "ptr":
-                reads.setdefault(arg.value.buffer, None)
-            elif arg.kind == "out":
-                writes.setdefault(arg.value.buffer, None)
+    pending = [arg for call in calls for arg in call.args]
+    while pending:
+        arg = pending.pop(0)
+        if arg.kind == "closure":
+            reads.update((v.buffer, None) for v in arg.value.operands if v.buffer != IOTA)
+            writes.update((v.buffer, None) for v in arg.value.outputs)
+        elif arg.kind == "ptr":
+            reads.setdefault(arg.value.buffer, None)
+        elif arg.kind == "out":
+            writes.setdefault(arg.value.buffer, None)
+        elif arg.kind == "struct":
+            pending.extend(arg.value[2])
     return tuple(reads), tuple(writes)
 
 

@@ -99,7 +99,7 @@ def linear(
         build,
         coords=(range(rank - 1), (rank - 1,)),
         dtype=acc,
-        work=rows * (n * k),
+        work=rows * (n * k) // 16,
         vector_coord=1,
         shape=shape,
     )
@@ -210,7 +210,7 @@ def _matmul_call(
         build,
         coords=coords,
         dtype=acc,
-        work=size_prod([*batch, m, n, k]),
+        work=size_prod([*batch, m, n, k]) // 8,
         vector_coord=2,
         shape=domain,
     )

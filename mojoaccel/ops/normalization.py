@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.graph import GraphBuilder, Node
-from mojoaccel.ir.plan import Arg, Closure, KernelCall, View
-from mojoaccel.ir.types import F32, F64, DType, TensorType
+from mojoaccel.ir.plan import Arg, Closure, KernelCall, Param, View
+from mojoaccel.ir.types import F32, F64, TensorType
+from mojoaccel.ops.convolution import channels_last, channels_last_order
 from mojoaccel.ops.lazy import Held, Lazy
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.matmul import accumulate_dtype
+from mojoaccel.ops.pointwise_nest import storage_order
 from mojoaccel.ops.registry import Decompose, Kernel, OpDef, PointwiseContext
 
 
@@ -48,7 +50,7 @@ def row_kernel(
     row_axes: Sequence[int],
     col_axes: Sequence[int],
     extra: Sequence[Arg] = (),
-    params: Sequence[tuple[str, object]] = (),
+    params: Sequence[tuple[str, Param]] = (),
     passes: int = 3,
 ) -> Lazy:
     """Schedule a kernel that maps each row of an operand to a row of the result."""
@@ -64,7 +66,7 @@ def row_kernel(
         return KernelCall(
             module,
             function,
-            (("W", ctx.lanes(acc)), ("acc", acc), *params),  # type: ignore[arg-type]
+            (("W", ctx.lanes(acc)), ("acc", acc), *params),
             (
                 Arg("size", rows),
                 Arg("size", cols),
@@ -72,29 +74,68 @@ def row_kernel(
                 Arg("closure", load),
                 Arg("closure", store),
             ),
-            scratch=cols * acc.size,
+            scratch=cols * acc.size + 65536,
             flops=rows * cols * 8,
         )
 
     order = (*row_axes, *col_axes)
     return ctx.pending(
-        node, build, coords=coords, dtype=acc, work=rows * cols * 8, vector_coord=1, order=order
+        node, build, coords=coords, dtype=acc, work=rows * cols * 2, vector_coord=1, order=order
     )
 
 
 def lower_softmax(ctx: KernelContext, node: Node) -> None:
     """``aten.softmax``, ``aten.log_softmax`` along one axis."""
     t = ctx.type(node.inputs[0])
-    if t.rank == 0:
-        raise ctx.reject(node, "softmax of a 0-d tensor")
-    axis = int(node.attr("dim")) % t.rank
-    rows = tuple(a for a in range(t.rank) if a != axis)
-    function = "log_softmax" if node.op == "log_softmax" else "softmax"
-    ctx.define(
-        node,
-        row_kernel(
-            ctx, node, "maccel.softmax", function, row_axes=rows, col_axes=(axis,)
-        ),
+    axis = int(node.attr("dim")) % max(t.rank, 1)
+    params = (("logarithm", node.op == "log_softmax"),)
+    if t.rank == 0 or axis == t.rank - 1:
+        rows, cols = tuple(range(t.rank - 1)), tuple(range(t.rank))[-1:]
+        lazy = row_kernel(
+            ctx, node, "maccel.softmax", "softmax", row_axes=rows, col_axes=cols, params=params
+        )
+        ctx.define(node, lazy)
+        return
+    groups = (tuple(range(axis)), (axis,), tuple(range(axis + 1, t.rank)))
+    ctx.define(node, nest_kernel(ctx, node, "maccel.softmax", "softmax_columns", groups, params))
+
+
+def nest_kernel(
+    ctx: KernelContext,
+    node: Node,
+    module: str,
+    function: str,
+    groups: Sequence[Sequence[int]],
+    params: Sequence[tuple[str, Param]] = (),
+    *,
+    extra: Sequence[Arg] = (),
+    scratch: Size = 0,
+    order: Sequence[int] | None = None,
+) -> Lazy:
+    """Schedule a kernel over three nested groups of axes, the last one consecutive."""
+    name = node.inputs[0]
+    t = ctx.type(name)
+    acc = accumulate_dtype(t.dtype)
+    load = ctx.load_closure(name, groups, dtype=acc, passes=3, vector_coord=2)
+    sizes = [size_prod(t.shape[a] for a in axes) for axes in groups]
+
+    def build(store: Closure) -> KernelCall:
+        return KernelCall(
+            module,
+            function,
+            (("W", ctx.lanes(acc)), ("acc", acc), *params),
+            (
+                *(Arg("size", n) for n in sizes),
+                *extra,
+                Arg("closure", load),
+                Arg("closure", store),
+            ),
+            scratch=scratch,
+            flops=t.numel * 8,
+        )
+
+    return ctx.pending(
+        node, build, coords=groups, dtype=acc, work=t.numel * 2, vector_coord=2, order=order
     )
 
 
@@ -145,64 +186,63 @@ def per_channel(view: View, rank: int) -> View:
 
 
 def lower_group_norm(ctx: KernelContext, node: Node) -> None:
-    """``aten.group_norm``: normalizes each of `num_groups` groups of channels of each image."""
+    """``aten.group_norm``: normalizes each of `num_groups` groups of channels of each image.
+
+    A channels-last operand stays channels-last; any other is read in row-major order.
+    """
     name = node.inputs[0]
     t = ctx.type(name)
-    groups = int(node.attr("num_groups"))
-    ctx.define(node, group_norm(ctx, node, groups, t))
-
-
-def group_norm(ctx: KernelContext, node: Node, groups: int, t: TensorType) -> Lazy:
-    """Schedule a group norm over a contiguous or channels-last operand."""
-    from mojoaccel.ops.convolution import channels_last, channels_last_order
-
-    view = ctx.view(node.inputs[0])
+    groups = Arg("size", int(node.attr("num_groups")))
+    eps = Arg("float", float(node.attr("eps", 1e-5)))
     batch, channels = t.shape[:2]
-    assert isinstance(channels, int)
-    spatial: Size = size_prod(t.shape[2:])
-    acc = accumulate_dtype(t.dtype)
-    order: Sequence[int] = channels_last_order(t.rank)
-    last = channels_last(view) and t.rank > 2 and _dense_pixels(view)
-    if not last:
-        view = ctx.contiguous(node.inputs[0])
-        order = tuple(range(t.rank))
     space = tuple(range(2, t.rank))
-    coords = ((0,), space, (1,)) if last else ((0,), (1,), space)
-
-    def build(store: Closure) -> KernelCall:
-        return KernelCall(
-            "maccel.norm",
-            "group_norm_last" if last else "group_norm_first",
-            (("W", ctx.lanes(acc)), ("acc", acc), ("channels", channels), ("groups", groups)),
-            (
-                Arg("size", batch),
-                Arg("size", spatial),
-                Arg("ptr", view),
-                Arg("size", view.strides[0]),
-                Arg("float", float(node.attr("eps", 1e-5))),
-                Arg("closure", store),
-            ),
-            scratch=65536,
-            flops=t.numel * 8,
+    positions = size_prod(t.shape[2:])
+    size = accumulate_dtype(t.dtype).size
+    if is_channels_last(ctx, str(name)):
+        axes = ((0,), space, (1,))
+        scratch = (channels * 2 + batch * (192 * int(node.attr("num_groups")))) * size
+        lazy = nest_kernel(
+            ctx,
+            node,
+            "maccel.group_norm",
+            "group_norm_channels_last",
+            axes,
+            extra=(groups, eps),
+            scratch=scratch,
+            order=channels_last_order(t.rank),
         )
-
-    lazy = ctx.pending(
-        node, build, coords=coords, dtype=acc, work=t.numel * 8, vector_coord=2, order=order
-    )
+    else:
+        scratch = batch * channels * ((positions + 16383) // 16384) * (3 * size)
+        lazy = nest_kernel(
+            ctx,
+            node,
+            "maccel.group_norm",
+            "group_norm",
+            ((0,), (1,), space),
+            extra=(groups, eps),
+            scratch=scratch,
+        )
     parts = [optional(ctx, node, 1), optional(ctx, node, 2)]
-    shaped = [
-        None if p is None else per_channel(ctx.realize_held(p), t.rank) for p in parts
-    ]
-    return affine(ctx, lazy, node, shaped[0], shaped[1])
+    shaped = [None if p is None else per_channel(ctx.realize_held(p), t.rank) for p in parts]
+    ctx.define(node, affine(ctx, lazy, node, shaped[0], shaped[1]))
 
 
-def _dense_pixels(view: View) -> bool:
-    step: Size = view.shape[1]
-    for axis in range(len(view.shape) - 1, 1, -1):
-        if view.strides[axis] != step and view.shape[axis] != 1:
-            return False
-        step = step * view.shape[axis]
-    return True
+def is_channels_last(ctx: KernelContext, name: str) -> bool:
+    """Whether a value lies (or would be stored) with channels innermost."""
+    held = ctx.get(name)
+    if isinstance(held, Lazy):
+        order = held.kernel.order if held.kernel is not None else storage_order(held)
+        return len(held.shape) > 2 and list(order)[-1] == 1
+    return len(held.shape) > 2 and channels_last(held) and held.shape[1] != 1
+
+
+def per_channel(view: View, rank: int) -> View:
+    """View a vector of C numbers as broadcast along every axis but 1."""
+    return replace(
+        view,
+        shape=(view.shape[0], *(1,) * (rank - 2)),
+        strides=(view.strides[0], *(0,) * (rank - 2)),
+    )
 
 
 def rewrite_batch_norm(b: GraphBuilder, node: Node) -> list[str]:
@@ -237,11 +277,6 @@ def rewrite_batch_norm(b: GraphBuilder, node: Node) -> list[str]:
     scaled = b.add("mul", [x, narrow(scale)], t)
     result = b.add("add", [scaled, narrow(shift)], t, alpha=1)
     return [result]
-
-
-def softmax_dtype(dtype: DType) -> DType:
-    """Return the type softmax is computed in."""
-    return accumulate_dtype(dtype)
 
 
 OPS = (

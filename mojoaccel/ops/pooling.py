@@ -1,3 +1,114 @@
-"""Placeholder."""
+"""Pooling over windows of channels-last images."""
 
-OPS = ()
+from __future__ import annotations
+
+from mojoaccel.ir.dims import size_prod
+from mojoaccel.ir.graph import Node
+from mojoaccel.ir.plan import Param
+from mojoaccel.ops.convolution import (
+    channels_last,
+    channels_last_order,
+    image,
+    image_kernel,
+    pair,
+    with_height,
+)
+from mojoaccel.ops.lazy import Lazy
+from mojoaccel.ops.lowering import KernelContext
+from mojoaccel.ops.matmul import accumulate_dtype
+from mojoaccel.ops.registry import Kernel, OpDef, compute_dtype
+
+
+def window_params(node: Node, rank: int, *, dilated: bool) -> tuple[tuple[str, Param], ...]:
+    """Return kernel, stride, padding (and dilation) as kernel parameters."""
+    kernel = pair(node.attr("kernel_size"), rank)
+    stride = node.attr("stride") or kernel
+    settings = [
+        ("kernel", with_height(kernel, 1)),
+        ("stride", with_height(pair(stride, rank), 1)),
+        ("pad", with_height(pair(node.attr("padding", 0), rank), 0)),
+    ]
+    if dilated:
+        settings.append(("dilation", with_height(pair(node.attr("dilation", 1), rank), 1)))
+    return tuple((f"{n}_{a}", v) for n, hw in settings for a, v in zip("hw", hw, strict=True))
+
+
+def pool(
+    ctx: KernelContext, node: Node, function: str, params: tuple[tuple[str, Param], ...]
+) -> Lazy:
+    """Schedule a pooling kernel."""
+    name = node.inputs[0]
+    t = ctx.type(name)
+    channels = t.shape[1]
+    if not isinstance(channels, int) or t.rank not in (3, 4):
+        raise ctx.reject(node, "pooling needs [N, C, W] or [N, C, H, W] with static channels")
+    view = ctx.view(name, accept=channels_last, order=channels_last_order(t.rank))
+    dtype = accumulate_dtype(t.dtype) if t.dtype.is_float else compute_dtype(t.dtype)
+    return image_kernel(
+        ctx,
+        node,
+        "maccel.pooling",
+        function,
+        (("channels", channels), *params),
+        (image(view),),
+        dtype=dtype,
+        scratch=0,
+        macs=size_prod(node.output.type.shape) * 64,
+    )
+
+
+def lower_max_pool(ctx: KernelContext, node: Node) -> None:
+    """``aten.max_pool2d`` and the values of ``max_pool2d_with_indices``."""
+    rank = ctx.type(node.inputs[0]).rank - 2
+    lazy = pool(ctx, node, "max_pool2d", window_params(node, rank, dilated=True))
+    if len(node.outputs) == 2:
+        indices = node.outputs[1].name
+        if ctx.graph.users().get(indices) or indices in ctx.graph.outputs:
+            raise ctx.reject(node, "the indices of max_pool are used")
+        ctx.held[node.output.name] = lazy
+        ctx.settle(node.output.name)
+        return
+    ctx.define(node, lazy)
+
+
+def lower_avg_pool(ctx: KernelContext, node: Node) -> None:
+    """``aten.avg_pool2d``, ``aten.avg_pool1d``."""
+    rank = ctx.type(node.inputs[0]).rank - 2
+    params = window_params(node, rank, dilated=False)
+    override = int(node.attr("divisor_override") or 0)
+    counted = bool(node.attr("count_include_pad", True))
+    more = (("count_include_pad", counted), ("divisor_override", override))
+    ctx.define(node, pool(ctx, node, "avg_pool2d", (*params, *more)))
+
+
+def lower_adaptive_avg_pool(ctx: KernelContext, node: Node) -> None:
+    """``aten.adaptive_avg_pool2d``, ``aten.adaptive_avg_pool1d``."""
+    ctx.define(node, pool(ctx, node, "adaptive_avg_pool2d", ()))
+
+
+OPS = (
+    OpDef(
+        "max_pool2d",
+        (
+            "aten.max_pool2d.default",
+            "aten.max_pool2d_with_indices.default",
+            "aten.max_pool1d.default",
+        ),
+        Kernel(lower_max_pool),
+    ),
+    OpDef(
+        "avg_pool2d",
+        ("aten.avg_pool2d.default", "aten.avg_pool1d.default"),
+        Kernel(lower_avg_pool),
+    ),
+    OpDef(
+        "adaptive_avg_pool2d",
+        (
+            "aten.adaptive_avg_pool2d.default",
+            "aten._adaptive_avg_pool2d.default",
+            "aten.adaptive_avg_pool1d.default",
+        ),
+        Kernel(lower_adaptive_avg_pool),
+    ),
+)
+

@@ -103,6 +103,7 @@ def export(example: Example, dims: Mapping[str, Mapping[int, Dim]]) -> Any:
             made.setdefault(dim.name, torch.export.Dim(dim.name, min=low, max=dim.max))
     shapes = leaves.dynamic_shapes({n: {a: made[d.name] for a, d in x.items()} for n, x in dims.items()})
     module = example.module.eval()
+    example = enlarge(example, leaves, dims)
     try:
         with torch.no_grad():
             return torch.export.export(
@@ -116,6 +117,25 @@ def export(example: Example, dims: Mapping[str, Mapping[int, Dim]]) -> Any:
         raise
     except Exception as e:
         raise explain(e) from e
+
+
+def enlarge(example: Example, leaves: Any, dims: Mapping[str, Mapping[int, Dim]]) -> Example:
+    """Repeat example inputs along dynamic axes of size 1.
+
+    torch.export takes a size of 0 or 1 for a constant, so a dynamic dim is traced at 2 or more.
+    """
+    made = {}
+    for label, tensor in zip(leaves.names, leaves.tensors, strict=True):
+        repeats = [1] * tensor.dim()
+        for axis in dims.get(label, {}):
+            repeats[axis] = 2 if tensor.shape[axis] == 1 else 1
+        made[id(tensor)] = tensor.repeat(repeats) if 2 in repeats else tensor
+
+    def change(value: Any) -> Any:
+        return made.get(id(value), value) if isinstance(value, torch.Tensor) else value
+
+    args, kwargs = torch.utils._pytree.tree_map(change, (tuple(example.args), dict(example.kwargs)))
+    return replace(example, args=args, kwargs=kwargs)
 
 
 def explain(e: Exception) -> MojoaccelError:
@@ -143,7 +163,9 @@ def read_program(
     spec = program.graph_signature
     user = [s for s in spec.input_specs if s.kind.name == "USER_INPUT"]
     tensors = [s for s in user if type(s.arg).__name__ == "TensorArgument"]
-    symbols, values = read_symbols(tensors, placeholders, leaves.names, dims)
+    symbols, values = read_symbols(
+        tensors, placeholders, dict(zip(leaves.names, leaves.tensors, strict=True)), dims
+    )
     reader = Importer(program, SizeReader(symbols))
     inputs = [
         reader.define(s.arg.name, label, placeholders[s.arg.name].meta["val"])
@@ -178,12 +200,13 @@ def read_program(
 def read_symbols(
     specs: list[Any],
     placeholders: Mapping[str, Any],
-    names: list[str],
+    tensors: Mapping[str, Any],
     dims: Mapping[str, Mapping[int, Dim]],
 ) -> tuple[dict[str, Dim], dict[str, int]]:
     """Match the program's symbols with the declared dims; refuse specialised ones."""
     symbols: dict[str, Dim] = {}
     values: dict[str, int] = {}
+    names = list(tensors)
     for s, label in zip(specs, names, strict=True):
         tensor = placeholders[s.arg.name].meta["val"]
         for axis, size in enumerate(tensor.shape):
@@ -199,7 +222,7 @@ def read_symbols(
             if expression.is_Symbol and expression.name not in symbols:
                 dim = declared or Dim(expression.name)
                 symbols[expression.name] = dim
-                values[dim.name] = int(size.node.hint)
+                values[dim.name] = int(tensors[label].shape[axis])
     return symbols, values
 
 
