@@ -337,3 +337,65 @@ def merge_slices[
                 get_moments(partial, (item - theirs.begin) * groups + group)
             )
     return total
+
+
+@always_inline
+def group_norm_first[
+    W: Int,
+    acc: DType,
+    channels: Int,
+    groups: Int,
+    dt: DType,
+    Store: def[w: Int](Int, Int, Int, SIMD[acc, w]) -> None,
+](
+    team: Team,
+    images: Int,
+    positions: Int,
+    source: Ptr[dt],
+    image_stride: Int,
+    eps: Scalar[acc],
+    store: Store,
+):
+    """`group_norm` of a contiguous image in memory; `store[w](image, channel, position, v)`.
+    """
+
+    @always_inline
+    def load[w: Int](image: Int, channel: Int, i: Int) {imm} -> SIMD[acc, w]:
+        return source.unsafe_load[width=w](
+            image * image_stride + channel * positions + i
+        ).cast[acc]()
+
+    group_norm[W, acc](
+        team, images, channels, positions, groups, eps, load, store
+    )
+
+
+@always_inline
+def group_norm_last[
+    W: Int,
+    acc: DType,
+    channels: Int,
+    groups: Int,
+    dt: DType,
+    Store: def[w: Int](Int, Int, Int, SIMD[acc, w]) -> None,
+](
+    team: Team,
+    images: Int,
+    positions: Int,
+    source: Ptr[dt],
+    image_stride: Int,
+    eps: Scalar[acc],
+    store: Store,
+):
+    """`group_norm_channels_last` of an image in memory; `store[w](image, position, channel, v)`.
+    """
+
+    @always_inline
+    def load[w: Int](image: Int, i: Int, channel: Int) {imm} -> SIMD[acc, w]:
+        return source.unsafe_load[width=w](
+            image * image_stride + i * channels + channel
+        ).cast[acc]()
+
+    group_norm_channels_last[W, acc](
+        team, images, positions, channels, groups, eps, load, store
+    )

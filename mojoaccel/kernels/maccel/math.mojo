@@ -59,6 +59,7 @@ from maccel.math_basic import (
     reciprocal,
     round,
     rsqrt,
+    select,
     sign,
     sqrt,
     square,
@@ -70,6 +71,7 @@ from maccel.math_divide import (
     div,
     div_floor,
     div_trunc,
+    floor_divide,
     fmod,
     pow,
     remainder,
@@ -79,17 +81,18 @@ from maccel.math_exp import exp, exp2, expm1, log, log10, log1p, log2
 from maccel.math_gamma import digamma, lgamma
 from maccel.math_hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
 from maccel.math_logic import (
-    bitwise_and,
-    bitwise_not,
-    bitwise_or,
-    bitwise_xor,
+    and_,
     cast,
     logical_and,
     logical_not,
     logical_or,
     logical_xor,
+    not_,
+    or_,
     shift_left,
     shift_right,
+    truth,
+    xor_,
 )
 from maccel.math_power import hypot, xlogy
 from maccel.math_trig import acos, asin, atan, atan2, cos, sin, tan

@@ -199,6 +199,17 @@ def where[
 
 
 @always_inline
+def select[
+    dt: DType, w: SIMDLength
+](condition: SIMD[DType.bool, w], x: SIMD[dt, w], y: SIMD[dt, w]) -> SIMD[
+    dt, w
+]:
+    """Selects x where the condition holds, else y (`where` under the plan's name).
+    """
+    return condition.select(x, y)
+
+
+@always_inline
 def isnan[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[DType.bool, w]:
     """Tests for NaN; integers have none."""
     return ~x.eq(x)

@@ -66,6 +66,14 @@ def div_floor[
 
 
 @always_inline
+def floor_divide[
+    dt: DType, w: SIMDLength
+](x: SIMD[dt, w], y: SIMD[dt, w]) -> SIMD[dt, w]:
+    """Computes torch.floor_divide, which is `div_floor`."""
+    return div_floor(x, y)
+
+
+@always_inline
 def div_trunc[
     dt: DType, w: SIMDLength
 ](x: SIMD[dt, w], y: SIMD[dt, w]) -> SIMD[dt, w]:

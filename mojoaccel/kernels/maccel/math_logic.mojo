@@ -65,32 +65,32 @@ def logical_xor[
 
 
 @always_inline
-def bitwise_not[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
-    """Flips every bit (logical not for bool)."""
+def not_[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
+    """Flips every bit or truth value."""
     return ~x
 
 
 @always_inline
-def bitwise_and[
+def and_[
     dt: DType, w: SIMDLength
 ](x: SIMD[dt, w], y: SIMD[dt, w]) -> SIMD[dt, w]:
-    """Ands the bits."""
+    """Ands bits or truth values."""
     return x & y
 
 
 @always_inline
-def bitwise_or[
+def or_[
     dt: DType, w: SIMDLength
 ](x: SIMD[dt, w], y: SIMD[dt, w]) -> SIMD[dt, w]:
-    """Ors the bits."""
+    """Ors bits or truth values."""
     return x | y
 
 
 @always_inline
-def bitwise_xor[
+def xor_[
     dt: DType, w: SIMDLength
 ](x: SIMD[dt, w], y: SIMD[dt, w]) -> SIMD[dt, w]:
-    """Exclusive-ors the bits."""
+    """Exclusive-ors bits or truth values."""
     return x ^ y
 
 

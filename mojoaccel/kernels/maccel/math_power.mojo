@@ -55,9 +55,11 @@ def power_magnitude[
         var wild = magnitude(t).ge(constant[dt, w](1100.0))
         t_low = wild.select(constant[dt, w](0), t_low)
         # Half of a large power, so that only the result may overflow.
-        var large = t.gt(1)
+        var large = t.gt(1) & t.lt(constant[dt, w](1100.0))
         var e = exp2(large.select(t - 1, t))
-        e = fma(e, t_low * constant[dt, w](0.69314718055994530942), e)
+        e = e.lt(constant[dt, w](INF)).select(
+            fma(e, t_low * constant[dt, w](0.69314718055994530942), e), e
+        )
         return large.select(e + e, e)
     else:
         var a64 = a.cast[DType.float64]()

@@ -5,7 +5,8 @@ squares around that mean. Blocks are merged by the formula of Chan, Golub and Le
 order, so the result depends on neither the number of threads nor on large means.
 """
 
-from maccel.fold import FOLD_BLOCK, Sum, fold_block, member
+from maccel.fold import FOLD_BLOCK, fold_block, member
+from maccel.reductions import Sum
 from maccel.team import Team
 from maccel.types import Ptr
 

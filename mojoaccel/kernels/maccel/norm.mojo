@@ -4,16 +4,17 @@ The store closure receives the normalised value and applies weight, bias and wha
 """
 
 from maccel.fold import (
-    Sum,
     cascade_together,
     fold_blocks_together,
     fold_row,
     together,
     together_slots,
 )
+from maccel.group_norm import group_norm_first, group_norm_last
 from maccel.loops import lanes, share_active
-from maccel.math_basic import maximum, rsqrt, sqrt
+from maccel.math_basic import abs, maximum, rsqrt, sqrt
 from maccel.moments import merge_together, moments_of_row, moments_together
+from maccel.reductions import Sum
 from maccel.team import Team
 
 comptime NORM_GRAIN = 4096

@@ -1,17 +1,15 @@
 """Softmax and log-softmax along rows and along columns."""
 
 from maccel.fold import (
-    Max,
-    Sum,
     cascade_together,
     fold_blocks_together,
     fold_row,
-    lowest,
     together,
     together_slots,
 )
 from maccel.loops import lanes, share_active
 from maccel.math_exp import exp_negative, log
+from maccel.reductions import Max, Sum, lowest
 from maccel.team import Team
 
 comptime SOFTMAX_GRAIN = 2048
@@ -102,6 +100,22 @@ def softmax[
                 store[w](row, i, power[w](i) * SIMD[acc, w](inverse))
 
         lanes[W](0, cols, last)
+
+
+@always_inline
+def log_softmax[
+    W: Int,
+    acc: DType,
+    Load: def[w: Int](Int, Int) -> SIMD[acc, w],
+    Store: def[w: Int](Int, Int, SIMD[acc, w]) -> None,
+    *,
+    buffered: Bool = True,
+](team: Team, rows: Int, cols: Int, load: Load, store: Store):
+    """Computes this thread's share of log-softmax along each row; see `softmax`.
+    """
+    softmax[W, acc, buffered=buffered, logarithm=True](
+        team, rows, cols, load, store
+    )
 
 
 @always_inline
