@@ -1,37 +1,45 @@
-"""Packs matrix weights into the panels that ``maccel.linear`` streams."""
+"""Packs matrices of weights into the panels that the Mojo kernels read."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+PANEL_VECTORS = {64: (3, 4, 2), 32: (2,), 16: (3, 4, 2)}
+"""Widths of a weight panel in vectors, by register bytes, the fastest first."""
 
 
-def pack_panels_nk(weight: Array, nr: int) -> Array:
-    """Pack a weight stored as ``aten.linear`` does.
+def panel_width(columns: int, lanes: int, simd_bytes: int) -> int:
+    """Returns the columns per panel that pad a matrix least, preferring the fastest width.
+
+    A wide matrix takes the fastest width; a narrow one takes another if that saves a sixteenth
+    of its columns: 64 columns fit one panel of 4 AVX-512 vectors, but would pad two of 3 to 96.
 
     Args:
-        weight: ``[N, K]``.
+        columns: Columns of the matrix (output features).
+        lanes: Elements of the accumulation type in a register.
+        simd_bytes: Bytes in a register.
+    """
+    widths = [vectors * lanes for vectors in PANEL_VECTORS.get(simd_bytes, (2,))]
+    slack = columns // 16
+    return min(widths, key=lambda nr: (max(0, -columns % nr - slack), widths.index(nr)))
+
+
+def pack_panels(weight_kn: np.ndarray, nr: int) -> np.ndarray:
+    """Packs a matrix into panels of columns, the layout of ``maccel.linear``.
+
+    The columns of one panel lie together for each row, so that a kernel that sweeps the reduction
+    reads memory in order.
+
+    Args:
+        weight_kn: The matrix, ``[K, N]``. PyTorch's linear weight ``[N, K]`` is passed as ``w.T``.
         nr: Columns of a panel.
 
     Returns:
-        ``[ceil(N / nr), K, nr]``, the last panel padded with zeros.
+        A contiguous array ``[ceil(N / nr), K, nr]``: element ``[p, k, j]`` is
+        ``weight_kn[k, p * nr + j]``, and zero where there is no such column.
     """
-    n, k = weight.shape
+    k, n = weight_kn.shape
     panels = -(-n // nr)
-    if n % nr:
-        padded = np.zeros((panels * nr, k), weight.dtype)
-        padded[:n] = weight
-        weight = padded
-    return np.ascontiguousarray(weight.reshape(panels, nr, k).transpose(0, 2, 1))
-
-
-def pack_panels_kn(weight: Array, nr: int) -> Array:
-    """Pack a weight stored as ``[K, N]`` (``aten.mm``'s second operand).
-
-    Returns:
-        ``[ceil(N / nr), K, nr]``, the last panel padded with zeros.
-    """
-    return pack_panels_nk(weight.T, nr)
+    padded = np.zeros((k, panels * nr), weight_kn.dtype)
+    padded[:, :n] = weight_kn
+    return np.ascontiguousarray(padded.reshape(k, panels, nr).transpose(1, 0, 2))

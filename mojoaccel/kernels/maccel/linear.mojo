@@ -3,7 +3,7 @@
 from std.memory import stack_allocation
 from std.sys import simd_width_of, size_of
 
-from maccel.gemm import Part, gemm_rows, partition, store_tile, tile_rows
+from maccel.gemm import CHUNK, gemm_rows, partition, store_tile, tile_rows
 from maccel.team import Team
 from maccel.types import Ptr
 
@@ -44,12 +44,99 @@ def linear[
     K: Int,
     NR: Int,
     Store: def[w: Int](Int, Int, SIMD[acc, w]) -> None,
-](
-    team: Team,
-    rows: Int,
-    a: Ptr[a_dt],
-    a_row: Int,
-    b: Ptr[b_dt],
-    store: Store,
-):
-    pass
+](team: Team, rows: Int, a: Ptr[a_dt], a_row: Int, b: Ptr[b_dt], store: Store,):
+    """Computes this thread's share of `C = A @ B`, B packed into panels.
+
+    C[row, col] = sum over k < K of A[row, k] * B[k, col]      (torch.nn.functional.linear)
+
+    Parameters:
+        a_dt: Stored type of A.
+        b_dt: Stored type of B.
+        acc: Type of the sums, float32 or float64.
+        N: Columns of B.
+        K: Rows of B.
+        NR: Columns of a panel, a multiple of the SIMD width of `acc`.
+        Store: `store[w](row, col, value)`, called once per element with the final sum: rows of
+            full vectors, then (if N is no multiple of the SIMD width) of 4 and of 1.
+
+    Args:
+        team: The threads.
+        rows: Rows of A.
+        a: First row of A, whose elements are neighbours.
+        a_row: Elements between rows of A.
+        b: The panels, `[ceil(N/NR)][K][NR]`, zero where there is no column.
+        store: The epilogue.
+
+    Scratch per thread: `linear_scratch`. A row's results depend neither on its position nor on
+    the number of threads.
+    """
+    comptime W = simd_width_of[acc]()
+    comptime assert NR % W == 0, "a panel must be whole vectors"
+    comptime vectors = NR // W
+    comptime MR = tile_rows[vectors]()
+    comptime panels = (N + NR - 1) // NR
+    comptime blocks = depth_blocks[K]()
+    comptime block_depth = (
+        ((K + blocks - 1) // blocks + CHUNK - 1) // CHUNK * CHUNK
+    )
+    comptime block_tiles = BLOCK_ROWS // MR
+    comptime block_panels = panels if blocks == 1 else BLOCK_PANELS
+
+    var tiles = (rows + MR - 1) // MR
+    var part = partition(team.id, team.size, tiles, panels, MR, NR)
+    var local = stack_allocation[
+        MR * NR if blocks == 1 else 1, Scalar[acc], alignment=64
+    ]()
+    var sums = Ptr[acc](unsafe_from_address=Int(local))
+    comptime if blocks > 1:
+        sums = team.scratch[acc]()
+
+    for top in range(part.top, part.bottom, block_tiles):
+        var bottom = min(part.bottom, top + block_tiles)
+        for left in range(part.first_panel(), part.last_panel(), block_panels):
+            var right = min(part.last_panel(), left + block_panels)
+            for block in range(blocks):
+                var k = block * block_depth
+                var depth = min(block_depth, K - k)
+                for panel in range(left, right):
+                    var from_tile = part.from_tile(panel, top)
+                    var to_tile = part.to_tile(panel, bottom)
+                    var weights = b.unsafe_offset((panel * K + k) * NR)
+                    # The next block of weights comes from memory while this one is used.
+                    var ahead = weights.unsafe_offset(block_depth * NR)
+                    comptime if blocks > 1:
+                        if panel + 1 < right:
+                            ahead = weights.unsafe_offset(K * NR)
+                    var share = depth * NR // max(1, to_tile - from_tile)
+                    for tile in range(from_tile, to_tile):
+                        var row = rows * tile // tiles
+                        var height = rows * (tile + 1) // tiles - row
+                        var c = sums
+                        comptime if blocks > 1:
+                            c = sums.unsafe_offset(
+                                ((panel - left) * block_tiles + tile - top)
+                                * (MR * NR)
+                            )
+                        gemm_rows[acc, a_dt, b_dt, vectors, True](
+                            height,
+                            a.unsafe_offset(row * a_row + k),
+                            a_row,
+                            1,
+                            weights,
+                            NR,
+                            c,
+                            NR,
+                            depth,
+                            block == 0,
+                            ahead.unsafe_offset((tile - from_tile) * share),
+                        )
+                        if block == blocks - 1:
+                            store_tile[W, N % W != 0](
+                                c,
+                                NR,
+                                row,
+                                height,
+                                panel * NR,
+                                min(NR, N - panel * NR),
+                                store,
+                            )

@@ -1,0 +1,119 @@
+"""Checks linear against a naive loop; inputs are exact, so results must be equal."""
+
+from std.sys import simd_width_of
+from std.testing import assert_equal
+
+from maccel.gemm import partition
+from maccel.linear import linear, linear_scratch
+from maccel.team import Team
+
+from team_fixture import buffer, control_block, filled
+
+
+def check[
+    a_dt: DType, b_dt: DType, N: Int, K: Int, vectors: Int
+](rows: Int, padding: Int, team_size: Int) raises:
+    comptime acc = DType.float64 if a_dt == DType.float64 else DType.float32
+    comptime NR = vectors * simd_width_of[acc]()
+    comptime panels = (N + NR - 1) // NR
+    var a_row = K + padding
+    var a = filled[a_dt](rows * a_row + 1, 1)
+    var w = filled[b_dt](K * N, 2)
+    var packed = buffer[b_dt](panels * K * NR)
+    for p in range(panels):
+        for k in range(K):
+            for j in range(NR):
+                packed[unsafe_offset=(p * K + k) * NR + j] = w[
+                    unsafe_offset=k * N + p * NR + j
+                ] if p * NR + j < N else Scalar[b_dt](0)
+    var y = buffer[acc](rows * N + 1)
+    var calls = buffer[DType.int32](rows * N + 1)
+    for i in range(rows * N + 1):
+        y[unsafe_offset=i] = -1000
+        calls[unsafe_offset=i] = 0
+
+    def store[w: Int](row: Int, col: Int, v: SIMD[acc, w]) {imm}:
+        y.unsafe_store(row * N + col, v)
+        for i in range(w):
+            calls[unsafe_offset=row * N + col + i] += 1
+
+    var block = control_block(team_size, max(64, linear_scratch[K, NR, acc]()))
+    for tid in range(team_size):
+        linear[N=N, K=K, NR=NR, acc=acc](
+            Team(block, tid), rows, a, a_row, packed, store
+        )
+    for i in range(rows):
+        for j in range(N):
+            var sum = Scalar[acc](0)
+            for k in range(K):
+                sum += (
+                    a[unsafe_offset=i * a_row + k].cast[acc]()
+                    * w[unsafe_offset=k * N + j].cast[acc]()
+                )
+            assert_equal(y[unsafe_offset=i * N + j], sum)
+            assert_equal(calls[unsafe_offset=i * N + j], 1)
+    assert_equal(calls[unsafe_offset=rows * N], 0)
+
+
+def test_every_height_and_ragged_columns() raises:
+    comptime F = DType.float32
+    for rows in range(0, 27):
+        check[F, F, 117, 37, 3](rows, 0, 1 + rows % 3)
+    check[F, F, 117, 37, 3](200, 11, 4)
+
+
+def test_widths_of_panels() raises:
+    comptime F = DType.float32
+    for rows in range(1, 14):
+        check[F, F, 64, 8, 4](rows, 1, 1)
+        check[F, F, 33, 8, 2](rows, 1, 2)
+
+
+def test_small_sizes() raises:
+    comptime F = DType.float32
+    check[F, F, 1, 1, 3](1, 0, 1)
+    check[F, F, 1, 1, 3](9, 0, 4)
+    check[F, F, 15, 0, 3](3, 1, 2)
+    check[F, F, 16, 3, 3](2, 0, 7)
+
+
+def test_long_reduction() raises:
+    comptime F = DType.float32
+    check[F, F, 450, 2500, 3](3, 0, 1)
+    check[F, F, 450, 2500, 3](150, 4, 3)
+
+
+def test_other_types() raises:
+    check[DType.float64, DType.float64, 50, 300, 3](11, 0, 2)
+    check[DType.bfloat16, DType.bfloat16, 50, 20, 3](11, 1, 2)
+    check[DType.float16, DType.float16, 50, 20, 3](11, 0, 2)
+    check[DType.float32, DType.bfloat16, 50, 20, 3](11, 0, 1)
+
+
+def test_partition_covers_every_tile_once() raises:
+    for size in range(1, 9):
+        for tiles in range(0, 14):
+            for panels in range(1, 8):
+                var seen = buffer[DType.int32](tiles * panels + 1)
+                for i in range(tiles * panels):
+                    seen[unsafe_offset=i] = 0
+                for id in range(size):
+                    var part = partition(id, size, tiles, panels, 8, 48)
+                    for p in range(part.first_panel(), part.last_panel()):
+                        for t in range(
+                            part.from_tile(p, part.top),
+                            part.to_tile(p, part.bottom),
+                        ):
+                            seen[unsafe_offset=t * panels + p] += 1
+                for i in range(tiles * panels):
+                    assert_equal(seen[unsafe_offset=i], 1)
+
+
+def main() raises:
+    test_every_height_and_ragged_columns()
+    test_widths_of_panels()
+    test_small_sizes()
+    test_long_reduction()
+    test_other_types()
+    test_partition_covers_every_tile_once()
+    print("ok")
