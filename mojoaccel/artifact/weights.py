@@ -29,13 +29,16 @@ def layout_weights(weights: Sequence[PackedWeight]) -> tuple[dict[str, int], int
     return offsets, end
 
 
-def packing_function(name: str) -> Callable[..., np.ndarray[Any, Any]]:
-    """Return the packing function `name` of `packing` or `packing_conv`."""
-    for module in (packing, packing_conv):
-        if hasattr(module, name):
-            found: Callable[..., np.ndarray[Any, Any]] = getattr(module, name)
-            return found
-    raise error("MA999", f"no packing function is called {name}")
+LAYOUTS: dict[str, Callable[..., np.ndarray[Any, Any]]] = {
+    "plain": lambda w: w,
+    "panels_kn": packing.pack_panels,
+    "panels_nk": lambda w, nr: packing.pack_panels(w.T, nr),
+    "conv": packing_conv.pack_conv_weight,
+    "conv_transpose": packing_conv.pack_conv_transpose_weight,
+    "depthwise": packing_conv.pack_depthwise_weight,
+    "recurrent": packing_conv.pack_recurrent_weight,
+}
+"""How each layout that a plan may name is made from the weight as PyTorch holds it."""
 
 
 def pack(weight: PackedWeight, source: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -45,10 +48,7 @@ def pack(weight: PackedWeight, source: np.ndarray[Any, Any]) -> np.ndarray[Any, 
         weight: The layout.
         source: The weight as PyTorch holds it (bfloat16 as uint16).
     """
-    if weight.layout == "plain":
-        packed = source
-    else:
-        packed = packing_function(weight.layout)(source, **dict(weight.params))
+    packed = LAYOUTS[weight.layout](source, **dict(weight.params))
     packed = np.ascontiguousarray(packed)
     expected = weight.dtype.numpy
     if packed.dtype != expected or packed.size != int(np.prod(weight.shape)):

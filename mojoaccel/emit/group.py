@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from mojoaccel.emit import syntax
 from mojoaccel.emit.closure import ClosurePrinter
 from mojoaccel.ir.dims import Size, free_dims
-from mojoaccel.ir.plan import Arg, FusionGroup, KernelCall, View
+from mojoaccel.ir.plan import Arg, FusionGroup, KernelCall, Param, View
 from mojoaccel.ops.lazy import IOTA
 
 
@@ -125,7 +125,7 @@ class GroupPrinter:
             lines.extend(["", *printer.print(name), ""])
             args.append(name)
         self.imports.add((call.module, call.function))
-        params = ", ".join(f"{k}={syntax.param(v)}" for k, v in call.params)
+        params = ", ".join(f"{k}={self._param(v)}" for k, v in call.params)
         head = f"{call.function}[{params}]" if params else call.function
         lines.append(f"{head}({', '.join(args)})")
         return lines
@@ -143,3 +143,10 @@ class GroupPrinter:
         module, name, fields = arg.value
         self.imports.add((module, name))
         return f"{name}({', '.join(self._argument(f) for f in fields)})"
+
+    def _param(self, value: Param) -> str:
+        if isinstance(value, str) and ":" in value:  # a Mojo type, as module:Name
+            module, name = value.split(":")
+            self.imports.add((module, name))
+            return name
+        return syntax.param(value)

@@ -135,7 +135,8 @@ class KernelCall:
     Attributes:
         module: Mojo module, e.g. ``maccel.linear``.
         function: Function name.
-        params: Compile-time parameters in order, (name, value); names are printed as keywords.
+        params: Compile-time parameters in order, (name, value); names are printed as keywords; a
+            Mojo type is written ``module:Name``.
         args: Run-time arguments after ``team``, in order.
         scratch: Bytes of scratch each thread needs.
         flops: Floating-point operations, for reports.

@@ -167,7 +167,7 @@ def convolve(
     lanes = ctx.lanes(acc)
     if per_group == 1 and groups > 1:
         blocks = -(-out_channels // lanes)
-        packed = ctx.weight(w, "pack_depthwise_weight", {"lanes": lanes}, (blocks, kh * kw, lanes))
+        packed = ctx.weight(w, "depthwise", {"lanes": lanes}, (blocks, kh * kw, lanes))
         params = (("in_channels", in_channels), ("multiplier", out_channels // groups), *common)
         return image_kernel(
             ctx,
@@ -185,7 +185,7 @@ def convolve(
     depth = kh * kw * per_group
     packed = ctx.weight(
         w,
-        "pack_conv_weight",
+        "conv",
         {"groups": groups, "panel": panel},
         (groups, panels, depth, panel),
     )

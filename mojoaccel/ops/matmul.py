@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mojoaccel.artifact.packing import panel_width
 from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import Arg, Closure, KernelCall, View
@@ -11,15 +12,6 @@ from mojoaccel.ir.types import F32, F64, DType
 from mojoaccel.ops.lazy import Held, Lazy, broadcast_view
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext, compute_dtype
-
-PANEL_VECTORS = {64: 3, 32: 2, 16: 3}
-"""Vectors in a weight panel by register bytes: 8x48 on AVX-512, 6x16 on AVX2, 8x12 on NEON."""
-
-
-def panel_width(ctx: KernelContext, acc: DType) -> int:
-    """Return the columns of a weight panel."""
-    return ctx.lanes(acc) * PANEL_VECTORS.get(ctx.simd_bytes, 2)
-
 
 def accumulate_dtype(dtype: DType) -> DType:
     """Return the type products are summed in."""
@@ -64,11 +56,11 @@ def linear(
     n, k = ctx.type(w).shape if transposed else reversed(ctx.type(w).shape)
     assert isinstance(n, int) and isinstance(k, int)
     assert w is not None
-    nr = panel_width(ctx, acc)
+    nr = panel_width(n, ctx.lanes(acc), ctx.simd_bytes)
     panels = -(-n // nr)
     packed = ctx.weight(
         w,
-        "pack_panels_nk" if transposed else "pack_panels_kn",
+        "panels_nk" if transposed else "panels_kn",
         {"nr": nr},
         (panels, k, nr),
     )
@@ -82,7 +74,7 @@ def linear(
         return KernelCall(
             "maccel.linear",
             "linear",
-            (("N", n), ("K", k), ("NR", nr), ("acc", acc)),
+            (("N", n), ("K", k), ("NR", nr)),
             (
                 Arg("size", rows),
                 Arg("ptr", view),
@@ -90,7 +82,7 @@ def linear(
                 Arg("ptr", packed),
                 Arg("closure", store),
             ),
-            scratch=linear_scratch(ctx, k, nr, acc),
+            scratch=linear_scratch(k, nr, acc),
             flops=rows * (2 * n * k),
         )
 
@@ -105,11 +97,9 @@ def linear(
     )
 
 
-def linear_scratch(ctx: KernelContext, k: int, nr: int, acc: DType) -> int:
-    """Return the scratch bytes per thread of ``maccel.linear.linear`` (its `block_rows`)."""
-    tile = tile_rows(ctx, nr // ctx.lanes(acc))
-    rows = max(1, min((1 << 20) // (k * acc.size) // tile, 64)) * tile
-    return rows * (k + nr) * acc.size
+def linear_scratch(k: int, nr: int, acc: DType) -> int:
+    """Return the scratch bytes per thread of ``maccel.linear.linear`` (its `linear_scratch`)."""
+    return 0 if k <= 1024 else 128 * 8 * nr * acc.size
 
 
 def tile_rows(ctx: KernelContext, vectors: int) -> int:

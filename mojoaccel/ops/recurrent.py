@@ -91,7 +91,7 @@ def run_direction(
     panels = -(-hidden // lanes)
     packed = ctx.weight(
         w_hh,
-        "pack_recurrent_weight",
+        "recurrent",
         {"gates": 4, "lanes": lanes},
         (panels, hidden, 4, lanes),
     )

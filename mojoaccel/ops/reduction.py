@@ -75,7 +75,7 @@ def reduce_held(
         return KernelCall(
             "maccel.reduce",
             "reduce_columns" if columns else "reduce_rows",
-            (("op", kind), ("W", ctx.lanes(dtype)), ("dt", dtype), ("out", result)),
+            (("op", f"maccel.reductions:{kind}"), ("W", ctx.lanes(dtype)), ("dt", dtype), ("out", result)),
             (*(Arg("size", s) for s in sizes), Arg("closure", load), Arg("closure", store)),
             scratch=262144,
             flops=t.numel,
