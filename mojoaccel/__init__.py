@@ -13,9 +13,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from mojoaccel.api import compile as compile
     from mojoaccel.api import detect as detect
-    from mojoaccel.api import load as load
     from mojoaccel.example import Example as Example
     from mojoaccel.runtime.session import Session as Session
+    from mojoaccel.runtime.session import load as load
 
 _HOMES = {
     "compile": "mojoaccel.api",
