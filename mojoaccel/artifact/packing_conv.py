@@ -46,6 +46,13 @@ def pack_recurrent_weight(weight: NDArray[Any], gates: int, lanes: int) -> NDArr
     return np.ascontiguousarray(packed.reshape(gates, panels, lanes, hidden).transpose(1, 3, 0, 2))
 
 
+def pack_grouped_weight(weight: NDArray[Any], lanes: int) -> NDArray[Any]:
+    """Packs `[OC, group, KH, KW]` into `[OC/lanes, KH, group, KW, lanes]`."""
+    oc, group, kh, kw = weight.shape
+    blocks = weight.reshape(oc // lanes, lanes, group, kh, kw)
+    return np.ascontiguousarray(blocks.transpose(0, 3, 2, 4, 1))
+
+
 def pack_conv_transpose_weight(weight: NDArray[Any], groups: int, panel: int) -> NDArray[Any]:
     """Packs `[IC, OC/groups, KH, KW]` into `[groups, panels, KH*KW*IC/groups, panel]`."""
     ic, per_group, kh, kw = weight.shape

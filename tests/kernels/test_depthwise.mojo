@@ -1,9 +1,9 @@
-"""Checks depthwise_conv2d against a naive loop; inputs are exact, so results must be equal."""
+"""Checks depthwise_conv2d and grouped_conv2d against naive loops; inputs are exact, so results must be equal."""
 
 from std.sys import simd_width_of
 from std.testing import assert_equal
 
-from maccel.depthwise import depthwise_conv2d
+from maccel.depthwise import depthwise_conv2d, grouped_conv2d
 from maccel.image import ImageView
 from maccel.team import Team
 
@@ -89,7 +89,69 @@ def check[
                 assert_equal(y[unsafe_offset=(n * oh * ow + p) * oc + o], sum)
 
 
+def check_grouped[
+    channels: Int, group: Int, kh: Int, kw: Int, stride: Int
+](height: Int, width: Int) raises:
+    """Padding 1, two images."""
+    comptime F = DType.float32
+    comptime lanes = simd_width_of[F]()
+    var oh = (height + 2 - kh) // stride + 1
+    var ow = (width + 2 - kw) // stride + 1
+    var x = filled[F](2 * height * width * channels, 1)
+    var w = filled[F](channels * group * kh * kw, 2)
+    var packed = buffer[F](channels * group * kh * kw)
+    for o in range(channels):
+        for c in range(group):
+            for r in range(kh):
+                for s in range(kw):
+                    var at = ((o // lanes * kh + r) * group + c) * kw + s
+                    packed[unsafe_offset=at * lanes + o % lanes] = w[
+                        unsafe_offset=((o * group + c) * kh + r) * kw + s
+                    ]
+    var y = buffer[F](2 * oh * ow * channels)
+
+    def store[w: Int](n: Int, p: Int, col: Int, v: SIMD[F, w]) {imm}:
+        y.unsafe_store((n * oh * ow + p) * channels + col, v)
+
+    var view = ImageView[F](
+        x,
+        2,
+        height,
+        width,
+        height * width * channels,
+        width * channels,
+        channels,
+    )
+    var block = control_block(3, 64)
+    for tid in range(3):
+        grouped_conv2d[
+            F, F, F, channels, group, kh, kw, stride, stride, 1, 1, 1, 1
+        ](Team(block, tid), view, packed, oh, ow, store)
+    for i in range(2 * oh * ow * channels):
+        var o = i % channels
+        var p = i // channels % (oh * ow)
+        var n = i // channels // (oh * ow)
+        var sum = Float32(0)
+        for r in range(kh):
+            for s in range(kw):
+                var ih = p // ow * stride - 1 + r
+                var iw = p % ow * stride - 1 + s
+                if ih < 0 or ih >= height or iw < 0 or iw >= width:
+                    continue
+                var at = ((n * height + ih) * width + iw) * channels
+                for c in range(group):
+                    sum += (
+                        x[unsafe_offset=at + o // group * group + c]
+                        * w[unsafe_offset=((o * group + c) * kh + r) * kw + s]
+                    )
+        assert_equal(y[unsafe_offset=i], sum)
+
+
 def main() raises:
+    check_grouped[32, 4, 3, 3, 1](5, 17)
+    check_grouped[32, 2, 3, 2, 2](5, 31)
+    check_grouped[64, 16, 3, 3, 1](4, 15)
+    check_grouped[64, 32, 1, 3, 1](3, 3)
     comptime F = DType.float32
     for width in range(13, 18):
         check[F, 45, 1, 3, 3, 1, 1, 1](2, 5, width, 0, 2)

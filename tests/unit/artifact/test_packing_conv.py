@@ -11,6 +11,7 @@ from mojoaccel.artifact.packing_conv import (
     pack_conv_transpose_weight,
     pack_conv_weight,
     pack_depthwise_weight,
+    pack_grouped_weight,
     pack_recurrent_weight,
 )
 
@@ -50,6 +51,14 @@ def test_depthwise_weight_by_vector_of_channels() -> None:
     for o in range(5):
         np.testing.assert_array_equal(packed[o // 4, :, o % 4], weight[o].ravel())
     assert not packed[1, :, 1:].any()
+
+
+def test_grouped_weight_by_kernel_row_and_member() -> None:
+    weight = np.arange(8 * 2 * 3 * 2, dtype=np.float32).reshape(8, 2, 3, 2)
+    packed = pack_grouped_weight(weight, lanes=4)
+    assert packed.shape == (2, 3, 2, 2, 4)
+    for o in range(8):
+        np.testing.assert_array_equal(packed[o // 4, :, :, :, o % 4], weight[o].transpose(1, 0, 2))
 
 
 def test_recurrent_weight_keeps_the_gates_of_a_unit_together() -> None:
