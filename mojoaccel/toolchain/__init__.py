@@ -1,0 +1,1 @@
+"""The build stage: finding the Mojo compiler, building, linking, reading its diagnostics."""

@@ -1,0 +1,200 @@
+"""Builds emitted Mojo into one shared library that needs nothing but libc.
+
+`mojo build --emit object` compiles, the lld that comes with the compiler links: no C compiler is
+needed (the compiler only looks for a `cc` on PATH and never runs it, so a private one satisfies
+it), there is no RUNPATH, and another processor's library links the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from mojoaccel.config import BuildOptions
+from mojoaccel.errors import error
+from mojoaccel.paths import cache_root, kernel_library
+from mojoaccel.products import MojoSource, NativeLibrary, Target, digest_bytes
+from mojoaccel.toolchain.diagnostics import build_error
+from mojoaccel.toolchain.elf import read_elf
+from mojoaccel.toolchain.mojo import Finished, MojoCompiler, run
+
+EMULATION = {"x86_64": "elf_x86_64", "aarch64": "aarch64linux"}
+"""lld's names of the output formats."""
+
+ALLOWED_SYMBOLS = frozenset(
+    """
+    mmap munmap madvise memcpy memset memmove memcmp open lseek close read getpid sched_yield
+    sched_getaffinity syscall pthread_create pthread_join pthread_detach malloc free calloc
+    aligned_alloc posix_memalign abort sysconf
+    exp exp2 expm1 log log2 log10 log1p pow sin cos tan asin acos atan atan2 sinh cosh tanh asinh
+    acosh atanh erf erfc lgamma tgamma cbrt hypot fmod fma floor ceil trunc round rint nearbyint
+    roundeven ldexp frexp fmax fmin
+    """.split()
+)
+"""Functions of libc, libm and libpthread (and their `f` forms) that a library may need."""
+
+
+def compile_command(
+    compiler: MojoCompiler, target: Target, options: BuildOptions, emit: str, output: str
+) -> list[str]:
+    """Return the `mojo build` command line, run in the folder of model.mojo."""
+    command = [str(compiler.path), "build", "--emit", emit, f"-O{options.optimization}"]
+    command += ["--target-triple", target.triple, "--target-cpu", target.cpu]
+    command += ["--target-features", ",".join(target.features)]
+    command += ["--fp-mode", f"contract={options.fp_mode}", "--diagnostic-format", "json"]
+    if options.jobs:
+        command += ["-j", str(options.jobs)]
+    return [*command, "-I", str(kernel_library()), "-o", output, "model.mojo"]
+
+
+def link_command(compiler: MojoCompiler, target: Target) -> list[str]:
+    """Return the link command line, run in the folder of model.o."""
+    return [
+        *(str(compiler.lld), "-flavor", "gnu", "-m", EMULATION.get(target.arch, "elf_x86_64")),
+        *("-shared", "--hash-style=gnu", "--build-id=none", "--strip-all", "-z", "noexecstack"),
+        *("-soname", "model.so", "-o", "model.so", "model.o"),
+    ]
+
+
+def build(
+    source: MojoSource,
+    target: Target,
+    options: BuildOptions,
+    *,
+    compiler: MojoCompiler,
+    out: Path,
+) -> NativeLibrary:
+    """Build a library.
+
+    Args:
+        source: What to build.
+        target: For which machine.
+        options: Options of the stage.
+        compiler: The compiler.
+        out: Folder that receives ``model.so``; made if it is missing.
+
+    Raises:
+        MojoaccelError: MA501 the source is rejected, MA502 the time limit was reached, MA503 the
+            link failed, MA504 the library needs more than libc.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    commands = (
+        compile_command(compiler, target, options, "object", "model.o"),
+        link_command(compiler, target),
+    )
+    with tempfile.TemporaryDirectory(prefix="mojoaccel-build-") as name:
+        work = Path(name)
+        write_source(source, work)
+        env = build_environment(compiler, work)
+        finished = run(commands[0], env, timeout=options.timeout, cwd=work)
+        if finished.returncode != 0:
+            raise compile_error(source, finished, options.timeout)
+        linked = run(commands[1], env, timeout=120.0, cwd=work)
+        if linked.returncode != 0:
+            raise error("MA503", "lld failed", notes=linked.stderr.splitlines()[-5:])
+        check_library(work / "model.so")
+        shutil.copyfile(work / "model.so", out / "model.so")
+    data = (out / "model.so").read_bytes()
+    return NativeLibrary(
+        out / "model.so",
+        digest_bytes(data),
+        len(data),
+        tuple(tuple(c) for c in commands),
+        compiler.identity,
+    )
+
+
+def emit_text(
+    source: MojoSource,
+    target: Target,
+    options: BuildOptions,
+    *,
+    compiler: MojoCompiler,
+    kind: str,
+) -> str:
+    """Return what the compiler makes of a module: ``llvm`` or ``asm`` text.
+
+    Raises:
+        MojoaccelError: As `build`.
+    """
+    with tempfile.TemporaryDirectory(prefix="mojoaccel-build-") as name:
+        work = Path(name)
+        write_source(source, work)
+        command = compile_command(compiler, target, options, kind, "model.txt")
+        finished = run(command, build_environment(compiler, work), timeout=options.timeout, cwd=work)
+        if finished.returncode != 0:
+            raise compile_error(source, finished, options.timeout)
+        return (work / "model.txt").read_text(encoding="utf-8")
+
+
+def write_source(source: MojoSource, folder: Path) -> None:
+    """Write the module's files; their names are fixed because they reach the binary."""
+    for name, text in source.files:
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def build_environment(compiler: MojoCompiler, work: Path) -> dict[str, str]:
+    """Return the compiler's environment, with a `cc` that it finds and never runs."""
+    env = compiler.environment()
+    if not any(shutil.which(c, path=env.get("PATH")) for c in ("cc", "gcc", "clang")):
+        tools = work / "tools"
+        tools.mkdir()
+        stand_in = tools / "cc"
+        stand_in.write_text("#!/bin/sh\nexit 1\n")
+        stand_in.chmod(0o755)
+        env["PATH"] = f"{tools}{os.pathsep}{env.get('PATH', '')}"
+    return env
+
+
+def compile_error(source: MojoSource, finished: Finished, timeout: float) -> Exception:
+    """Keep source, command and log of a failed build, and return the error to raise."""
+    kept = keep_failure(source, finished)
+    command = " ".join(finished.command)
+    if finished.returncode is None:
+        notes = [f"source, command and log are in {kept}", f"command: {command}"]
+        return error("MA502", f"mojo build was stopped after {timeout:g} s", notes=notes)
+    stream = f"{finished.stdout}\n{finished.stderr}"
+    return build_error("MA501", "mojo build failed", source, stream, kept, command)
+
+
+def keep_failure(source: MojoSource, finished: Finished) -> Path:
+    """Write source, command and log where the user can look at them."""
+    name = f"failed-{source.code_digest[:12]}"
+    for parent in (cache_root() / "failures", Path(tempfile.gettempdir())):
+        with contextlib.suppress(OSError):
+            folder = parent / name
+            folder.mkdir(parents=True, exist_ok=True)
+            write_source(source, folder)
+            (folder / "command.txt").write_text(_shell(finished.command) + "\n")
+            (folder / "log.txt").write_text(f"{finished.stdout}\n{finished.stderr}\n")
+            return folder
+    return Path(tempfile.gettempdir())
+
+
+def _shell(command: Sequence[str]) -> str:
+    import shlex
+
+    return shlex.join(command)
+
+
+def check_library(path: Path) -> None:
+    """Make sure that a library runs anywhere libc does.
+
+    Raises:
+        MojoaccelError: MA504, it needs other libraries, a search path or foreign symbols.
+    """
+    info = read_elf(path)
+    plain = {s.removesuffix("f") for s in ALLOWED_SYMBOLS} | ALLOWED_SYMBOLS
+    foreign = [
+        s
+        for s in info.undefined
+        if s not in ALLOWED_SYMBOLS and s.removesuffix("f") not in plain and not s.startswith("_")
+    ]
+    runtime = [s for s in info.undefined if s.startswith(("KGEN_", "_KGEN", "AsyncRT", "M_"))]
+    if foreign or runtime or info.needed or info.runpath:
+        found = [*foreign, *runtime, *info.needed, *info.runpath]
+        raise error("MA504", f"the library needs {', '.join(found[:8])}")
