@@ -35,7 +35,7 @@ def tile_rows[vectors: Int]() -> Int:
     AVX-512 and NEON, 16 on AVX2.
     """
     comptime if CompilationTarget.has_avx512f() or not CompilationTarget.is_x86():
-        return max(1, min(12, 24 // vectors))
+        return max(1, min(8, 24 // vectors))
     else:
         return max(1, min(6, 12 // vectors))
 
@@ -67,7 +67,6 @@ def gemm_tile[
     b_dt: DType,
     rows: Int,
     vectors: Int,
-    dense: Bool,
 ](
     a: Ptr[a_dt],
     a_row: Int,
@@ -88,7 +87,6 @@ def gemm_tile[
         b_dt: Stored type of `b`.
         rows: Height of the tile.
         vectors: Width of the tile in vectors of `acc`.
-        dense: Elements of a row of `a` are neighbours (`a_col` is not read).
 
     Args:
         a: First row.
@@ -117,17 +115,17 @@ def gemm_tile[
             comptime for u in range(GROUP):
                 prefetch[TO_L2](next.unsafe_offset(u * line))
                 multiply_step[rows, vectors, W](
-                    ap.unsafe_offset(u if dense else u * a_col),
+                    ap.unsafe_offset(u * a_col),
                     a_row,
                     bp.unsafe_offset(u * b_row),
                     sums,
                 )
-            ap = ap.unsafe_offset(GROUP if dense else GROUP * a_col)
+            ap = ap.unsafe_offset(GROUP * a_col)
             bp = bp.unsafe_offset(GROUP * b_row)
             next = next.unsafe_offset(GROUP * line)
         for _ in range(steps % GROUP):
             multiply_step[rows, vectors, W](ap, a_row, bp, sums)
-            ap = ap.unsafe_offset(1 if dense else a_col)
+            ap = ap.unsafe_offset(a_col)
             bp = bp.unsafe_offset(b_row)
         if fresh:
             comptime for i in range(rows):
@@ -152,7 +150,6 @@ def gemm_rows[
     a_dt: DType,
     b_dt: DType,
     vectors: Int,
-    dense: Bool,
 ](
     rows: Int,
     a: Ptr[a_dt],
@@ -169,7 +166,7 @@ def gemm_rows[
     """Runs the tile of height `rows`, at most `tile_rows[vectors]()`."""
     comptime for r in range(1, tile_rows[vectors]() + 1):
         if rows == r:
-            gemm_tile[acc, a_dt, b_dt, r, vectors, dense](
+            gemm_tile[acc, a_dt, b_dt, r, vectors](
                 a, a_row, a_col, b, b_row, c, c_row, depth, first, ahead
             )
 

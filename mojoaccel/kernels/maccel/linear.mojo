@@ -117,7 +117,7 @@ def linear[
                                 ((panel - left) * block_tiles + tile - top)
                                 * (MR * NR)
                             )
-                        gemm_rows[acc, a_dt, b_dt, vectors, True](
+                        gemm_rows[acc, a_dt, b_dt, vectors](
                             height,
                             a.unsafe_offset(row * a_row + k),
                             a_row,
