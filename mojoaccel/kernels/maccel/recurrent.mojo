@@ -8,10 +8,10 @@ thread still reads.
 """
 
 from std.math import fma
-from std.memory import stack_allocation
-from std.sys import CompilationTarget, simd_width_of
+from std.sys import simd_width_of
 
 from maccel.math import relu, sigmoid, tanh
+from maccel.recurrent_steps import run_steps
 from maccel.team import POOL_SCRATCH, Team
 from maccel.types import Ptr
 
@@ -31,157 +31,6 @@ struct Sequence[dt: DType, yt: DType](
     var y: Ptr[Self.yt]
     var y_step: Int
     var y_row: Int
-
-
-@always_inline
-def recurrent_rows[gates: Int]() -> Int:
-    """Returns the batch rows whose sums, times the gates, fit in the register file.
-    """
-    comptime if CompilationTarget.has_avx512f() or not CompilationTarget.is_x86():
-        return 28 // (gates + 1) if gates < 4 else 6
-    else:
-        return 12 // gates - 1 if gates < 4 else 2
-
-
-@no_inline
-def recurrent_tile[
-    acc: DType, wt: DType, rows: Int, gates: Int, hidden: Int
-](h: Ptr[acc], weights: Ptr[wt], sums: Ptr[acc]):
-    """Computes `sums[rows, gates, lanes] = h[rows, hidden] @ weights[hidden, gates, lanes]`.
-    """
-    comptime lanes = simd_width_of[acc]()
-    comptime V = SIMD[acc, lanes]
-    # A single row has too few sums to hide the latency of FMA: take two steps of k at once.
-    comptime phases = 2 if rows * gates < 8 else 1
-    var s = Array[V, rows * gates * phases](fill=V(0))
-    var w = weights
-    for k in range(0, hidden // phases * phases, phases):
-        comptime for u in range(phases):
-            comptime for i in range(rows):
-                var value = V(h[unsafe_offset=i * hidden + k + u])
-                comptime for g in range(gates):
-                    comptime at = (u * rows + i) * gates + g
-                    s[at] = fma(
-                        value,
-                        w.unsafe_load[width=lanes](
-                            (u * gates + g) * lanes
-                        ).cast[acc](),
-                        s[at],
-                    )
-        w = w.unsafe_offset(phases * gates * lanes)
-    comptime if hidden % phases != 0:
-        comptime for i in range(rows):
-            var value = V(h[unsafe_offset=i * hidden + hidden - 1])
-            comptime for g in range(gates):
-                s[i * gates + g] = fma(
-                    value,
-                    w.unsafe_load[width=lanes](g * lanes).cast[acc](),
-                    s[i * gates + g],
-                )
-    comptime for i in range(rows):
-        comptime for g in range(gates):
-            var sum = s[i * gates + g]
-            comptime if phases == 2:
-                sum += s[(rows + i) * gates + g]
-            sums.unsafe_store((i * gates + g) * lanes, sum)
-
-
-@always_inline
-def run_steps[
-    acc: DType,
-    wt: DType,
-    gates: Int,
-    hidden: Int,
-    reverse: Bool,
-    Cell: def[w: Int](Int, Int, Int, Ptr[acc], Ptr[acc], Ptr[acc]) -> None,
-](
-    team: Team,
-    steps: Int,
-    batch: Int,
-    weights: Ptr[wt],
-    state: Ptr[acc],
-    cell: Cell,
-):
-    """Runs the time loop; the state holds two hidden buffers, the first one initialised.
-
-    Parameters:
-        acc: Type of values and sums.
-        wt: Stored type of the weights.
-        gates: Gates of a unit.
-        hidden: Units.
-        reverse: Visit the steps backwards.
-        Cell: `cell[w](t, b, unit, sums, before, after)` updates `w` units; gate g's sums are at
-            `sums[g * lanes]`, the hidden states of these units before and after at `before` and
-            `after`.
-
-    Args:
-        team: The threads.
-        steps: Length of the sequence.
-        batch: Batch rows.
-        weights: Packed weights.
-        state: Hidden states [2][batch][hidden].
-        cell: The cell.
-    """
-    comptime lanes = simd_width_of[acc]()
-    comptime panels = (hidden + lanes - 1) // lanes
-    comptime rows = recurrent_rows[gates]()
-    var mine = team.share(panels)
-    var sums = stack_allocation[
-        rows * gates * lanes, Scalar[acc], alignment=64
-    ]()
-    var tile = Ptr[acc](unsafe_from_address=Int(sums))
-
-    for step in range(steps):
-        var t = step
-        comptime if reverse:
-            t = steps - 1 - step
-        var before = state.unsafe_offset(step % 2 * batch * hidden)
-        var after = state.unsafe_offset((step + 1) % 2 * batch * hidden)
-        for p in range(mine.begin, mine.end):
-            var w = weights.unsafe_offset(p * hidden * gates * lanes)
-            var b = 0
-            while b < batch:
-                var left = batch - b
-                var source = before.unsafe_offset(b * hidden)
-                var here = rows
-                if left >= rows:
-                    recurrent_tile[acc, wt, rows, gates, hidden](
-                        source, w, tile
-                    )
-                elif rows > 4 and left >= 4:
-                    here = 4
-                    recurrent_tile[acc, wt, 4, gates, hidden](source, w, tile)
-                elif left >= 2:
-                    here = 2
-                    recurrent_tile[acc, wt, 2, gates, hidden](source, w, tile)
-                else:
-                    here = 1
-                    recurrent_tile[acc, wt, 1, gates, hidden](source, w, tile)
-                for i in range(here):
-                    var unit = p * lanes
-                    var at = (b + i) * hidden + unit
-                    var row = tile.unsafe_offset(i * gates * lanes)
-                    if hidden % lanes == 0 or unit + lanes <= hidden:
-                        cell[lanes](
-                            t,
-                            b + i,
-                            unit,
-                            row,
-                            before.unsafe_offset(at),
-                            after.unsafe_offset(at),
-                        )
-                    else:
-                        for j in range(hidden - unit):
-                            cell[1](
-                                t,
-                                b + i,
-                                unit + j,
-                                row.unsafe_offset(j),
-                                before.unsafe_offset(at + j),
-                                after.unsafe_offset(at + j),
-                            )
-                b += here
-        team.barrier()
 
 
 @always_inline
