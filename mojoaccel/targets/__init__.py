@@ -1,0 +1,1 @@
+"""Targets: this machine as it is, and machines named by a string."""
