@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,24 +19,10 @@ from mojoaccel.ir.graph import Graph, Value
 from mojoaccel.ops.registry import by_aten
 from mojoaccel.products import Signature, StateSpec, TracedModel, WeightRef, Weights, digest_array
 from mojoaccel.trace.importer import Importer
+from mojoaccel.trace.loader import LoadedModel
 from mojoaccel.trace.source import error_location
 from mojoaccel.trace.structure import flatten_inputs, structure_json
 from mojoaccel.trace.symbolic import SizeReader
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model ready to be traced.
-
-    Attributes:
-        name: Name of the model (its class).
-        example: The module with its example inputs.
-        program: An exported program, when the model came as a ``.pt2`` file.
-    """
-
-    name: str
-    example: Example
-    program: Any = None
 
 
 def decomposition_table() -> dict[Any, Any]:
@@ -52,7 +38,7 @@ def decomposition_table() -> dict[Any, Any]:
 _DECOMPOSED = frozenset({"aten.batch_norm.default"})
 
 
-def trace(loaded: Loaded, options: TraceOptions) -> tuple[TracedModel, Weights]:
+def trace(loaded: LoadedModel, options: TraceOptions) -> tuple[TracedModel, Weights]:
     """Trace a model.
 
     Raises:

@@ -1,0 +1,106 @@
+"""A digest of everything a trace depends on, made without tracing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from mojoaccel.config import TraceOptions
+from mojoaccel.products import digest_array, digest_bytes, digest_json
+from mojoaccel.trace.export import to_numpy
+from mojoaccel.trace.loader import LoadedModel, user_sources
+
+SKIPPED = frozenset({"_parameters", "_buffers", "_modules", "training"})
+
+
+def fingerprint(model: LoadedModel, options: TraceOptions) -> dict[str, Any]:
+    """Return key material: code, package versions, module tree, weights, examples, dims.
+
+    The user's own files count by content, installed packages by version. Weights are hashed in
+    parallel (hashlib releases the interpreter lock).
+    """
+    module = model.example.module
+    leaves = pytree.tree_leaves((tuple(model.example.args), dict(model.example.kwargs)))
+    sources = {s.name: digest_bytes(s.read_bytes()) for s in user_sources()}
+    if model.program is not None:
+        sources |= {s.name: digest_bytes(s.read_bytes()) for s in model.sources}
+    return {
+        "sources": sources,
+        "packages": package_versions(module),
+        "modules": digest_json([[n, describe(m)] for n, m in module.named_modules()]),
+        "weights": weight_digests(module),
+        "inputs": [describe_leaf(leaf) for leaf in leaves],
+        "dims": {n: {str(a): str(d) for a, d in x.items()} for n, x in model.example.dims().items()},
+        "dtype": options.dtype,
+    }
+
+
+def package_versions(module: Any) -> dict[str, str]:
+    """Return the versions of torch and of the packages the module's classes come from."""
+    tops = {type(m).__module__.split(".")[0] for m in module.modules()} | {"torch"}
+    found = {}
+    for top in sorted(tops):
+        for name in {top, top.replace("_", "-")}:
+            try:
+                found[top] = metadata.version(name)
+            except metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def weight_digests(module: Any) -> dict[str, str]:
+    """Return a digest of every parameter and buffer by name; shared tensors are hashed once."""
+    tensors = {
+        **dict(module.named_parameters(remove_duplicate=False)),
+        **dict(module.named_buffers(remove_duplicate=False)),
+    }
+    distinct = {(t.data_ptr(), t.shape, t.dtype): t for t in tensors.values()}
+    with ThreadPoolExecutor() as pool:
+        digests = dict(
+            zip(distinct, pool.map(lambda t: digest_array(to_numpy(t)), distinct.values()), strict=True)
+        )
+    return {n: digests[(t.data_ptr(), t.shape, t.dtype)] for n, t in tensors.items()}
+
+
+def describe(module: Any) -> list[Any]:
+    """Return a module's class and plain settings."""
+    kind = type(module)
+    settings = {k: stable(v) for k, v in vars(module).items() if k not in SKIPPED}
+    return [f"{kind.__module__}.{kind.__qualname__}", settings]
+
+
+def stable(value: Any, depth: int = 0) -> Any:
+    """Return a description of a setting that is equal in every process."""
+    if isinstance(value, (bool, int, float, str, type(None))):
+        return value
+    if isinstance(value, torch.Tensor):
+        return digest_array(to_numpy(value))
+    if depth > 4:
+        return type(value).__name__
+    if isinstance(value, (list, tuple)):
+        return [stable(v, depth + 1) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): stable(v, depth + 1) for k, v in value.items()}
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{getattr(value, '__module__', '')}.{value.__qualname__}"
+    if hasattr(value, "to_dict"):  # transformers configurations
+        return stable(value.to_dict(), depth + 1)
+    return type(value).__qualname__
+
+
+def describe_leaf(leaf: Any) -> Any:
+    """Return an example input's type and shape, or a constant's value."""
+    if isinstance(leaf, torch.Tensor):
+        return [str(leaf.dtype), list(leaf.shape), _range(leaf)]
+    return stable(leaf)
+
+
+def _range(leaf: Any) -> list[float]:
+    if leaf.numel() == 0 or leaf.is_floating_point() or leaf.is_complex():
+        return []
+    return [int(leaf.min()), int(leaf.max())]

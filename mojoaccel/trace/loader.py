@@ -1,0 +1,256 @@
+"""Loads what `compile` is given: a Python file's factory, a module, a .pt2 file, a model folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from mojoaccel.errors import MojoaccelError, error
+from mojoaccel.example import Example
+from mojoaccel.trace.source import error_location, is_user_file
+
+PREFERRED = ("example", "factory", "model", "main_model")
+"""Names of factories tried first when a file holds several."""
+
+
+@dataclass
+class LoadedModel:
+    """A model ready to be traced.
+
+    Attributes:
+        name: Name of the model (its class).
+        example: The module with its example inputs.
+        program: An exported program, when the model came as a ``.pt2`` file.
+        sources: Files the model was made from, for make rules and cache keys.
+    """
+
+    name: str
+    example: Example
+    program: Any = None
+    sources: list[Path] = field(default_factory=list)
+
+
+def load_model(model: Any) -> LoadedModel:
+    """Load a model.
+
+    Args:
+        model: ``file.py``, ``file.py:factory``, ``model.pt2``, a Hugging Face folder, or an
+            `Example`.
+
+    Raises:
+        MojoaccelError: MA201 no such file, MA206 no usable factory, MA207 the model's code failed,
+            MA209 a package is missing.
+    """
+    if isinstance(model, Example):
+        return LoadedModel(type(model.module).__name__, model, sources=user_sources())
+    text = str(model)
+    path_text, colon, factory = text.partition(".py:")
+    path = Path(path_text + ".py") if colon else Path(text)
+    if not path.exists():
+        raise error("MA201", f"{path} does not exist")
+    if path.is_dir():
+        return load_folder(path)
+    if path.suffix == ".pt2":
+        return load_program(path)
+    if path.suffix != ".py":
+        raise error("MA201", f"{path} is not a model file")
+    return load_file(path, factory)
+
+
+def load_file(path: Path, factory: str) -> LoadedModel:
+    """Run a factory of a Python file."""
+    module = import_file(path)
+    function = choose_factory(module, path, factory)
+    try:
+        made = function()
+    except MojoaccelError:
+        raise
+    except ModuleNotFoundError as e:
+        raise error("MA209", f"{path.name} needs the package {e.name}", loc=error_location(e)) from e
+    except Exception as e:
+        message = f"{function.__name__}() failed: {type(e).__name__}: {e}"
+        raise error("MA207", message, loc=error_location(e)) from e
+    example = as_example(made, f"{path.name}:{function.__name__}")
+    sources = [path.resolve(), *(s for s in user_sources() if s != path.resolve())]
+    return LoadedModel(type(example.module).__name__, example, sources=sources)
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a file as a module, its folder first on the path while it runs."""
+    name = f"mojoaccel_model_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        spec.loader.exec_module(module)
+    except ModuleNotFoundError as e:
+        raise error("MA209", f"{path.name} needs the package {e.name}", loc=error_location(e)) from e
+    except Exception as e:
+        raise error("MA207", f"{type(e).__name__}: {e}", loc=error_location(e)) from e
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+    return module
+
+
+def choose_factory(module: ModuleType, path: Path, name: str) -> Callable[[], Any]:
+    """Return the factory called `name`, or the only one of a file.
+
+    Raises:
+        MojoaccelError: MA206, there is no such function, or no single candidate.
+    """
+    if name:
+        found = getattr(module, name, None)
+        if not callable(found):
+            raise error("MA206", f"{path.name} has no function {name}")
+        return found  # type: ignore[no-any-return]
+    own = {
+        n: f
+        for n, f in vars(module).items()
+        if inspect.isfunction(f) and f.__module__ == module.__name__ and not n.startswith("_")
+    }
+    callable_bare = {n: f for n, f in own.items() if not _required(f)}
+    for preferred in PREFERRED:
+        if preferred in callable_bare:
+            return callable_bare[preferred]
+    if len(callable_bare) != 1:
+        names = ", ".join(callable_bare) or "none"
+        raise error(
+            "MA206",
+            f"{path.name} has no single factory (functions without arguments: {names})",
+            hint=f"name one: {path.name}:NAME",
+        )
+    return next(iter(callable_bare.values()))
+
+
+def _required(function: Callable[..., Any]) -> bool:
+    return any(
+        p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        for p in inspect.signature(function).parameters.values()
+    )
+
+
+def as_example(made: Any, where: str) -> Example:
+    """Read what a factory returned."""
+    if isinstance(made, Example):
+        example = made
+    elif isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module):
+        args = made[1] if isinstance(made[1], tuple) else (made[1],)
+        example = Example(made[0], args)
+    else:
+        raise error("MA206", f"{where} returned {type(made).__name__}")
+    if not isinstance(example.module, torch.nn.Module):
+        raise error("MA206", f"{where} returned no torch.nn.Module")
+    return example
+
+
+def load_program(path: Path) -> LoadedModel:
+    """Load an exported program; its own example inputs and dynamic dims are used."""
+    try:
+        program = torch.export.load(path)
+    except Exception as e:
+        raise error("MA202", f"{path.name} cannot be read: {type(e).__name__}: {e}") from e
+    if program.example_inputs is None:
+        raise error("MA206", f"{path.name} was saved without example inputs")
+    args, kwargs = program.example_inputs
+    example = Example(program.module(), tuple(args), dict(kwargs))
+    return LoadedModel(path.stem, example, program, [path.resolve()])
+
+
+def load_folder(path: Path) -> LoadedModel:
+    """Load a local Hugging Face folder (config.json and safetensors) without any network."""
+    if not (path / "config.json").exists():
+        raise error("MA201", f"{path} has no config.json, so it is no Hugging Face model folder")
+    try:
+        import transformers
+    except ModuleNotFoundError as e:
+        raise error(
+            "MA209",
+            "a Hugging Face folder needs transformers and safetensors",
+            hint="pip install 'mojoaccel[hf]'",
+        ) from e
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    name = (config.get("architectures") or [""])[0]
+    kind = getattr(transformers, name, transformers.AutoModel)
+    try:
+        module = kind.from_pretrained(path, local_files_only=True).eval()
+    except Exception as e:
+        raise error("MA207", f"{name or 'the model'} cannot be loaded: {e}") from e
+    args = example_inputs(module)
+    dynamic = {}
+    if "input_ids" in args:
+        limit = int(config.get("max_position_embeddings", 512))
+        axes = {0: "batch", 1: f"sequence:1..{limit}"}
+        dynamic = dict.fromkeys(args, axes)
+    wrapped = KeywordModel(module, tuple(args))
+    example = Example(wrapped, tuple(args.values()), dynamic=dynamic)
+    return LoadedModel(type(module).__name__, example, sources=sorted(path.resolve().iterdir()))
+
+
+class KeywordModel(torch.nn.Module):
+    """A transformers model called by position, giving a plain dict of its tensors."""
+
+    def __init__(self, model: torch.nn.Module, names: tuple[str, ...]) -> None:
+        """Wrap `model`, whose inputs are called `names`."""
+        super().__init__()
+        self.model = model
+        self.names = names
+        if names == ("input_ids", "attention_mask"):
+            self.forward = self.forward_text  # type: ignore[method-assign]
+        else:
+            self.forward = self.forward_single  # type: ignore[method-assign]
+
+    def forward_text(self, input_ids: Any, attention_mask: Any) -> Any:
+        """Run a text model."""
+        return self._tensors(self.model(input_ids=input_ids, attention_mask=attention_mask))
+
+    def forward_single(self, x: Any) -> Any:
+        """Run a model of one input."""
+        return self._tensors(self.model(**{self.names[0]: x}))
+
+    @staticmethod
+    def _tensors(output: Any) -> dict[str, Any]:
+        return {k: v for k, v in output.items() if isinstance(v, torch.Tensor)}
+
+
+def example_inputs(module: Any) -> dict[str, Any]:
+    """Return example inputs for a transformers model by its main input's name."""
+    generator = torch.Generator().manual_seed(0)
+    config = module.config
+    name = module.main_input_name
+    if name == "input_ids":
+        ids = torch.randint(0, config.vocab_size, (2, 16), generator=generator)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if name == "pixel_values":
+        size = getattr(config, "image_size", 224)
+        height, width = size if isinstance(size, (list, tuple)) else (size, size)
+        shape = (1, getattr(config, "num_channels", 3), height, width)
+        return {name: torch.randn(shape, generator=generator)}
+    if name == "input_values":
+        return {name: torch.randn((1, 16000), generator=generator)}
+    raise error("MA206", f"no example inputs are known for a model that takes {name}")
+
+
+def user_sources() -> list[Path]:
+    """Return the files of every loaded module that belongs to the user."""
+    found = set()
+    here = Path(__file__).resolve().parents[1]
+    for module in list(sys.modules.values()):
+        name = getattr(module, "__file__", None)
+        if name and name.endswith(".py") and is_user_file(name):
+            path = Path(name).resolve()
+            if here not in path.parents:
+                found.add(path)
+    return sorted(found)
