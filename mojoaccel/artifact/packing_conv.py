@@ -77,11 +77,12 @@ def conv_scratch_bytes(
     registers: int,
     itemsize: int = 4,
     weight_itemsize: int = 4,
-    transposed: bool = False,
+    one_tile: bool = False,
 ) -> int:
-    """Returns the scratch memory per thread that `conv2d` or `conv_transpose2d` uses.
+    """Returns the scratch memory per thread that a convolution uses.
 
-    `packed_shape` is the shape of the packed weights, `itemsize` that of the accumulation type.
+    `packed_shape` is the shape of the packed weights, `itemsize` that of the accumulation type;
+    `conv_transpose2d` and `conv3d` keep `one_tile`.
     The numbers mirror `row_elements` and `block_tiles` in `conv.mojo`.
     """
     groups, panels, depth, panel = packed_shape
@@ -89,6 +90,6 @@ def conv_scratch_bytes(
     rows = conv_tile_rows(panel, lanes, registers)
     row = (-(-depth // line) | 1) * line
     tiles = 1
-    if groups * panels * depth * panel * weight_itemsize > 1 << 20 and not transposed:
+    if groups * panels * depth * panel * weight_itemsize > 1 << 20 and not one_tile:
         tiles = max(1, min(8, (1 << 20) // (row * rows * itemsize)))
     return tiles * rows * (row + panel) * itemsize

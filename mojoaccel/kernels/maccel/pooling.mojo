@@ -9,7 +9,6 @@ from std.utils.numerics import isnan, neg_inf
 
 from maccel.image import ImageView
 from maccel.team import Team
-from maccel.types import Ptr
 
 comptime STRETCH_VECTORS = 4
 """Channel vectors of one work item; also the vectors held in registers over a window."""
