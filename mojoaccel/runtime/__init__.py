@@ -1,0 +1,1 @@
+"""Loads and runs artifacts with numpy alone: no PyTorch, no compiler."""

@@ -1,0 +1,85 @@
+"""The C interface of a compiled library, through ctypes (which releases the interpreter lock)."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+from mojoaccel.errors import error
+
+MAX_RANK = 8
+
+
+class Tensor(ctypes.Structure):
+    """``maccel_tensor`` of maccel.h."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("shape", ctypes.c_int64 * MAX_RANK),
+        ("rank", ctypes.c_int32),
+        ("dtype", ctypes.c_int32),
+    )
+
+
+OPEN_ERRORS = {
+    2: "weights.bin is missing",
+    3: "weights.bin has the wrong size",
+    4: "out of memory",
+}
+
+
+class Library:
+    """A loaded library and one session in it."""
+
+    def __init__(self, library: Path, folder: Path, threads: int) -> None:
+        """Load `library` and open a session on the artifact in `folder`.
+
+        Raises:
+            MojoaccelError: MA601 the library cannot be loaded, MA703 the session cannot open.
+        """
+        try:
+            self.dll = ctypes.CDLL(str(library))
+        except OSError as e:
+            raise error("MA601", f"{library.name} cannot be loaded: {e}") from e
+        self.dll.maccel_open.argtypes = (ctypes.c_char_p, ctypes.c_int32, ctypes.c_void_p)
+        for name in ("maccel_run", "maccel_output_shapes"):
+            getattr(self.dll, name).argtypes = (ctypes.c_void_p,) * 3
+        for name in ("maccel_reset", "maccel_close"):
+            getattr(self.dll, name).argtypes = (ctypes.c_void_p,)
+        self.dll.maccel_last_error.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+        self.handle = ctypes.c_void_p()
+        status = self.dll.maccel_open(str(folder).encode(), threads, ctypes.byref(self.handle))
+        if status != 0:
+            code = "MA601" if status in (2, 3) else "MA703"
+            raise error(code, OPEN_ERRORS.get(status, f"maccel_open returned {status}"))
+
+    def run(self, inputs: ctypes.Array[Tensor], outputs: ctypes.Array[Tensor]) -> None:
+        """Run once.
+
+        Raises:
+            MojoaccelError: MA703, the native code reported an error.
+        """
+        status = self.dll.maccel_run(self.handle, inputs, outputs)
+        if status:
+            raise error("MA703", self.explain(status))
+
+    def explain(self, status: int) -> str:
+        """Return what an error code of a run means."""
+        found = (ctypes.c_int64 * 5)()
+        self.dll.maccel_last_error(self.handle, found)
+        _, index, axis, expected, got = found
+        if status == 20:
+            return "an index is outside the tensor it selects from"
+        if status == 4:
+            return "out of memory"
+        return f"input {index}, axis {axis}: expected {expected}, got {got} (status {status})"
+
+    def reset(self) -> None:
+        """Give every state its initial value."""
+        self.dll.maccel_reset(self.handle)
+
+    def close(self) -> None:
+        """Free the session; the library stays loaded (other sessions may use it)."""
+        if self.handle:
+            self.dll.maccel_close(self.handle)
+            self.handle = ctypes.c_void_p()

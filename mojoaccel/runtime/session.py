@@ -1,0 +1,218 @@
+"""A loaded artifact, ready to run.
+
+`load` checks format, processor and hashes before any native code is touched. Weights are mapped,
+not read, and shared by every session on the machine; arena, threads and states belong to one
+session. A session may be used from several threads: runs take turns.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mojoaccel.artifact.archive import open_folder
+from mojoaccel.artifact.hashing import file_digest, remembered_digest
+from mojoaccel.artifact.host import architecture, processor_flags, system
+from mojoaccel.artifact.manifest import Manifest, TensorSpec, read_manifest
+from mojoaccel.errors import error
+from mojoaccel.paths import cache_root
+from mojoaccel.runtime.native import Library, Tensor
+from mojoaccel.runtime.sizes import evaluate
+from mojoaccel.runtime.structure import flatten_call, rebuild
+from mojoaccel.runtime.tensors import DTYPE_CODES, Array, as_array, as_torch, empty, is_torch
+
+
+def load(path: str | Path, threads: int | None = None) -> Session:
+    """Load an artifact.
+
+    Args:
+        path: The ``.maccel`` folder or its archive.
+        threads: Threads to run on; the artifact's default, or one per usable processor if None.
+
+    Raises:
+        MojoaccelError: MA601 damaged or no artifact, MA604 another format, MA701 the processor
+            lacks features, MA705 another platform.
+    """
+    folder = open_folder(Path(path), cache_root() / "unpacked")
+    manifest = read_manifest(folder)
+    check_platform(manifest)
+    check_files(folder, manifest)
+    count = manifest.threads if threads is None else threads
+    return Session(folder, manifest, count)
+
+
+def check_platform(manifest: Manifest) -> None:
+    """Refuse artifacts of another platform or for a better processor.
+
+    Raises:
+        MojoaccelError: MA705 or MA701.
+    """
+    if manifest.system != system() or manifest.arch != architecture():
+        found = f"{manifest.system} on {manifest.arch}"
+        raise error("MA705", f"compiled for {found}, this is {system()} on {architecture()}")
+    missing = [f for f in manifest.required_features if f not in processor_flags()]
+    if missing:
+        raise error("MA701", f"this processor lacks {', '.join(missing)}")
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Compare sizes and hashes with the manifest.
+
+    Raises:
+        MojoaccelError: MA601, a file is missing or was changed.
+    """
+    for spec in (manifest.library, manifest.weights):
+        if not spec.file:
+            continue
+        path = folder / spec.file
+        if not path.is_file():
+            raise error("MA601", f"{spec.file} is missing")
+        if path.stat().st_size != spec.size:
+            raise error("MA601", f"{spec.file} has {path.stat().st_size} bytes, not {spec.size}")
+        small = spec.size < 1 << 20
+        digest = file_digest(path) if small else remembered_digest(path, cache_root() / "hashes")
+        if digest != spec.digest:
+            raise error("MA601", f"{spec.file} is damaged: its hash differs from the manifest's")
+
+
+class Session:
+    """A model in memory.
+
+    Attributes:
+        manifest: What the artifact says of itself.
+        path: The artifact's folder.
+    """
+
+    simulated = False
+    """Whether PyTorch computes the answers (the reference target)."""
+
+    def __init__(self, folder: Path, manifest: Manifest, threads: int) -> None:
+        """Open a session; use `load`."""
+        self.path = folder
+        self.manifest = manifest
+        self._in_tree = json.loads(manifest.in_tree)
+        self._out_tree = json.loads(manifest.out_tree)
+        self._lock = threading.Lock()
+        self._library: Library | None = Library(folder / manifest.library.file, folder, threads)
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """Inputs, outputs and dims: ``{"inputs": [...], "outputs": [...], "dims": {...}}``."""
+        data = self.manifest.to_json()
+        return {key: data[key] for key in ("inputs", "outputs", "dims")}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model as the module was called.
+
+        Takes numpy arrays or torch tensors; returns the structure the module returned, in arrays
+        for arrays and tensors for tensors.
+
+        Raises:
+            MojoaccelError: MA702 an input does not fit, MA703 the run failed, MA704 closed.
+        """
+        names = [t.name for t in self.manifest.inputs]
+        values = flatten_call(self._in_tree, names, args, kwargs)
+        results: list[Any] = list(self.run_flat(values))
+        if any(is_torch(v) for v in values):
+            kinds = [t.dtype for t in self.manifest.outputs]
+            results = [as_torch(a, k) for a, k in zip(results, kinds, strict=True)]
+        return rebuild(self._out_tree, results)
+
+    def run_flat(self, values: Sequence[Any]) -> list[Array]:
+        """Run on flattened inputs and return flattened outputs (bfloat16 as uint16).
+
+        Raises:
+            MojoaccelError: As calling the session.
+        """
+        specs = self.manifest.inputs
+        if len(values) != len(specs):
+            raise error("MA702", f"{len(values)} inputs, the model takes {len(specs)}")
+        arrays = []
+        dims: dict[str, int] = {}
+        for spec, value in zip(specs, values, strict=True):
+            array, dtype = as_array(value)
+            self._check(spec, array, dtype, dims)
+            arrays.append(array)
+        inputs = (Tensor * max(1, len(specs)))()
+        for slot, spec, array in zip(inputs, specs, arrays, strict=False):
+            _fill(slot, array, spec.dtype)
+        outputs = (Tensor * max(1, len(self.manifest.outputs)))()
+        results = []
+        for slot, spec in zip(outputs, self.manifest.outputs, strict=False):
+            shape = tuple(evaluate(s, dims) for s in spec.shape)
+            result = empty(shape, spec.dtype)
+            _fill(slot, result, spec.dtype)
+            results.append(result)
+        with self._lock:
+            self._native().run(inputs, outputs)
+        return results
+
+    def _check(self, spec: TensorSpec, array: Array, dtype: str, dims: dict[str, int]) -> None:
+        if dtype != spec.dtype and not (spec.dtype == "bfloat16" and dtype == "uint16"):
+            raise error("MA702", f"input {spec.name}: expected {spec.dtype}, got {dtype}")
+        expected = f"[{', '.join(str(s) for s in spec.shape)}]"
+        if array.ndim != len(spec.shape):
+            raise error(
+                "MA702", f"input {spec.name}: expected shape {expected}, got {list(array.shape)}"
+            )
+        for axis, (size, got) in enumerate(zip(spec.shape, array.shape, strict=True)):
+            if isinstance(size, str) and size in self.manifest.dims and size not in dims:
+                low, high = self.manifest.dims[size]
+                if got < low or (high is not None and got > high):
+                    limit = "" if high is None else f" to {high}"
+                    raise error(
+                        "MA702",
+                        f"input {spec.name}, axis {axis}: dim {size} is {got}, "
+                        f"allowed are {low}{limit or ' and more'}",
+                    )
+                dims[size] = got
+                continue
+            want = evaluate(size, dims)
+            if got != want:
+                raise error(
+                    "MA702",
+                    f"input {spec.name}: expected shape {expected}, got {list(array.shape)} "
+                    f"(axis {axis} must be {want})",
+                )
+
+    def _native(self) -> Library:
+        if self._library is None:
+            raise error("MA704", "the session is closed")
+        return self._library
+
+    def reset(self) -> None:
+        """Give every state (KV cache, counters) its initial value."""
+        with self._lock:
+            self._native().reset()
+
+    def close(self) -> None:
+        """Stop the threads and free the memory; a second call does nothing."""
+        with self._lock:
+            if self._library is not None:
+                self._library.close()
+            self._library = None
+
+    def __enter__(self) -> Session:
+        """Return the session."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the session."""
+        self.close()
+
+    def __del__(self) -> None:
+        """Free what is left when the session is forgotten."""
+        library = getattr(self, "_library", None)
+        if library is not None:
+            library.close()
+
+
+def _fill(slot: Tensor, array: Array, dtype: str) -> None:
+    slot.data = array.ctypes.data
+    slot.rank = array.ndim
+    slot.dtype = DTYPE_CODES[dtype]
+    for axis, size in enumerate(array.shape):
+        slot.shape[axis] = size
