@@ -1,9 +1,8 @@
 """Products of two operands that are computed at run time: batched, strided, transposed."""
 
-from std.math import fma
-from std.memory import stack_allocation
 from std.sys import simd_width_of, size_of
 
+from maccel.dot import DOT_COLS, DOT_ROWS, dot_rows
 from maccel.gemm import gemm_rows, partition, store_tile, tile_rows
 from maccel.pack import pack_panel
 from maccel.team import Team
@@ -20,9 +19,6 @@ comptime BLOCK_TILES = 64
 
 comptime DIRECT_TILES = 2
 """Up to so many row tiles, packing a panel would cost more than reading it in place."""
-
-comptime DOT_ROWS = 4
-comptime DOT_COLS = 4
 
 
 @always_inline
@@ -228,55 +224,6 @@ def matmul_tiles[
                         )
 
 
-@no_inline
-def dot_tile[
-    acc: DType, a_dt: DType, b_dt: DType
-](
-    a: Ptr[a_dt],
-    a_row: Int,
-    rows: Int,
-    b: Ptr[b_dt],
-    b_col: Int,
-    cols: Int,
-    k: Int,
-    c: Ptr[acc],
-):
-    """Computes `c[DOT_ROWS, DOT_COLS]`, dot products of dense rows of A and columns of B.
-
-    Rows and columns beyond `rows` and `cols` repeat the last one.
-    """
-    comptime W = simd_width_of[acc]()
-    comptime V = SIMD[acc, W]
-    comptime R = DOT_ROWS
-    comptime C = DOT_COLS
-    var ap = Array[Ptr[a_dt], R](fill=a)
-    comptime for i in range(R):
-        ap[i] = a.unsafe_offset(min(i, rows - 1) * a_row)
-    var bp = Array[Ptr[b_dt], C](fill=b)
-    comptime for j in range(C):
-        bp[j] = b.unsafe_offset(min(j, cols - 1) * b_col)
-    var sums = Array[V, R * C](fill=V(0))
-    var l = 0
-    while l + W <= k:
-        var row = Array[V, C](fill=V(0))
-        comptime for j in range(C):
-            row[j] = bp[j].unsafe_load[width=W](l).cast[acc]()
-        comptime for i in range(R):
-            var v = ap[i].unsafe_load[width=W](l).cast[acc]()
-            comptime for j in range(C):
-                sums[i * C + j] = fma(v, row[j], sums[i * C + j])
-        l += W
-    comptime for i in range(R):
-        comptime for j in range(C):
-            var sum = sums[i * C + j].reduce_add()
-            for rest in range(l, k):
-                sum += (
-                    ap[i][unsafe_offset=rest].cast[acc]()
-                    * bp[j][unsafe_offset=rest].cast[acc]()
-                )
-            c[unsafe_offset=i * C + j] = sum
-
-
 @always_inline
 def matmul_dots[
     a_dt: DType,
@@ -310,7 +257,7 @@ def matmul_dots[
         var row = within % down * DOT_ROWS
         var rows = min(DOT_ROWS, m - row)
         var cols = min(DOT_COLS, n - col)
-        dot_tile[acc](
+        dot_rows[acc](
             a.matrix(index, batch1, batch2).unsafe_offset(row * a.row),
             a.row,
             rows,
@@ -319,6 +266,7 @@ def matmul_dots[
             cols,
             k,
             c,
+            DOT_COLS,
         )
         for i in range(rows):
             for j in range(cols):

@@ -69,7 +69,15 @@ def pack_panel[
         for i in range(0, depth * NR, W):
             target.unsafe_store(i, V(0))
     var j = 0
-    if row == 1:
+    if col == 1:
+        while j + W <= cols:
+            for k in range(depth):
+                target.unsafe_store(
+                    k * NR + j,
+                    source.unsafe_load[width=W](k * row + j).cast[acc](),
+                )
+            j += W
+    elif row == 1:
         # Columns are the dense dim: a tile of W columns and W steps is transposed in registers.
         while j + W <= cols:
             var k = 0
