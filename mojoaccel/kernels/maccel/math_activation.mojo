@@ -3,7 +3,14 @@
 from maccel.math_basic import maximum
 from maccel.math_error import erf
 from maccel.math_exp import exp_negative, expm1, log, log1p_unit
-from maccel.math_poly import at_least, at_most, constant, magnitude, quotient
+from maccel.math_poly import (
+    at_least,
+    at_most,
+    constant,
+    magnitude,
+    polynomial,
+    quotient,
+)
 
 
 @always_inline
@@ -100,9 +107,39 @@ def mish[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
 
 @always_inline
 def gelu[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
-    """Computes x/2 (1 + erf(x / sqrt(2)))."""
-    var e = erf(x * constant[dt, w](0.70710678118654752440))
-    return x * constant[dt, w](0.5) * (e + 1)
+    """Computes x/2 (1 + erf(x / sqrt(2))).
+
+    float32 takes erf as one odd rational (5, 5), all coefficients positive: half the time of
+    `erf`, with an absolute error of gelu no larger than PyTorch's.
+    """
+    var y = x * constant[dt, w](0.70710678118654752440)
+    var h = x * constant[dt, w](0.5)
+    comptime if dt == DType.float64:
+        return h * (erf(y) + 1)
+    else:
+        comptime limit = 3.92
+        var c = at_least(at_most(y, limit), -limit)
+        var z = c * c
+        var p = polynomial[
+            1.12837914723079146,
+            0.190284914773301333,
+            0.052731482467784528,
+            0.00376013573585019512,
+            0.000284713831579853919,
+            2.05038509672133571e-6,
+        ](z)
+        var q = polynomial[
+            1.0,
+            0.501968381785883671,
+            0.114057824227935161,
+            0.0149582118232312917,
+            0.00116112552634355806,
+            0.0000380860594997785884,
+        ](z)
+        var e = at_least(c * quotient(p, q), -1.0)
+        # Exactly -1 below: an error of one ulp would grow with x.
+        var tail = y.le(constant[dt, w](-limit))
+        return h * tail.select(constant[dt, w](0), e + 1)
 
 
 @always_inline

@@ -17,7 +17,7 @@ from maccel.moments import merge_together, moments_of_row, moments_together
 from maccel.reductions import Sum
 from maccel.team import Team
 
-comptime NORM_GRAIN = 4096
+comptime NORM_GRAIN = 2048
 """Elements per thread below which fewer threads work."""
 
 

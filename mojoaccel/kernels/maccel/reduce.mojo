@@ -33,7 +33,7 @@ from maccel.reductions import (
 )
 from maccel.team import Team
 
-comptime REDUCE_GRAIN = 8192
+comptime REDUCE_GRAIN = 4096
 """Elements per thread below which fewer threads work."""
 
 comptime STORED[dt: DType] = DType.uint8 if dt == DType.bool else dt

@@ -12,7 +12,7 @@ from maccel.math_exp import exp_negative, log
 from maccel.reductions import Max, Sum, lowest
 from maccel.team import Team
 
-comptime SOFTMAX_GRAIN = 2048
+comptime SOFTMAX_GRAIN = 1024
 """Elements per thread below which fewer threads work."""
 
 

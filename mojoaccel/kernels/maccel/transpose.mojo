@@ -6,7 +6,7 @@ from maccel.loops import share_active
 from maccel.team import Team
 from maccel.types import Ptr
 
-comptime TRANSPOSE_GRAIN = 8192
+comptime TRANSPOSE_GRAIN = 4096
 
 
 @always_inline
