@@ -222,12 +222,12 @@ class ClosurePrinter:
             return f"{a[0]}.{op.function}({a[1]})"
         if op.function == "select":
             return f"{a[0]}.select({a[1]}, {a[2]})"
+        if op.function == "ne":
+            return self._differs(a[0], a[1], self._dtype(a[0]))
         if op.function == "neg":
             return f"-{a[0]}"
         if op.function == "not_":
             return f"~{a[0]}"
-        if op.function in ("abs", "min", "max"):
-            return f"{op.function}({', '.join(a)})"
         self.imports.add(("maccel.math", op.function))
         return f"{op.function}({', '.join(a)})"
 
@@ -239,15 +239,22 @@ class ClosurePrinter:
         return text
 
     def _cast(self, name: str, to: DType) -> str:
-        source = next(op.dtype for op in self.closure.body.ops if op.name == name)
+        source = self._dtype(name)
         if to == BOOL:
-            return f"{name}.ne(0)"
+            return self._differs(name, "0", source)
         if source == to:
             return name
         return f"{name}.cast[{syntax.dtype(to)}]()"
 
+    def _differs(self, x: str, y: str, dtype: DType) -> str:
+        """Print x != y; SIMD.ne is false for NaN, PyTorch's is true."""
+        return f"~{x}.eq({y})" if dtype.is_float else f"{x}.ne({y})"
+
+    def _dtype(self, name: str) -> DType:
+        return next(op.dtype for op in self.closure.body.ops if op.name == name)
+
     def _store(self, view: View, result: str) -> str:
-        source = next(op.dtype for op in self.closure.body.ops if op.name == result)
+        source = self._dtype(result)
         value = result
         if source == BOOL:
             value = f"{result}.cast[DType.uint8]()"
@@ -270,8 +277,7 @@ class ClosurePrinter:
         return found[0] if found else I64
 
     def _result_dtype(self) -> DType:
-        result = self.closure.body.results[0]
-        return next(op.dtype for op in self.closure.body.ops if op.name == result)
+        return self._dtype(self.closure.body.results[0])
 
 
 def _paren(text: str) -> str:

@@ -23,7 +23,7 @@ INFIX = {
 }
 """Scalar functions printed as operators."""
 
-METHODS = ("eq", "ne", "lt", "le", "gt", "ge")
+METHODS = ("eq", "lt", "le", "gt", "ge")
 """Scalar functions printed as methods of the first operand."""
 
 KEYWORDS = frozenset(

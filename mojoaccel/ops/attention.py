@@ -63,7 +63,7 @@ def lower_attention(ctx: KernelContext, node: Node) -> None:
                 Arg("closure", bias),
                 Arg("closure", store),
             ),
-            scratch=attention_scratch(depth, value_depth, acc),
+            scratch=attention_scratch(ctx, depth, value_depth, acc),
             flops=work * 2,
         )
 
@@ -144,9 +144,14 @@ def _constant_closure(scores: tuple[Size, ...], acc: DType) -> Closure:
     return Closure("load", scores, ((0,), (1,), (2,), (3,)), (), (), body, 3)
 
 
-def attention_scratch(depth: int, value_depth: int, acc: DType) -> int:
-    """Return the scratch bytes per thread of ``maccel.attention.attention``."""
-    return acc.size * 1024 * (depth + value_depth)
+def attention_scratch(ctx: KernelContext, depth: int, value_depth: int, acc: DType) -> int:
+    """Return the scratch bytes per thread of ``maccel.attention`` (its `Buffers.elements`)."""
+    keys = rows = 256
+    panel = 2 * ctx.lanes(acc)
+    tile = 6 if ctx.simd_bytes == 32 else 12
+    padded = -(-value_depth // panel) * panel
+    elements = keys * depth + (keys + rows) * padded + tile * keys + 2 * rows
+    return (elements + -(-rows * depth // 16) * 16) * acc.size
 
 
 OPS = (

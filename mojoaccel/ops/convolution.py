@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mojoaccel.artifact.packing_conv import conv_panel
+from mojoaccel.artifact.packing_conv import conv_panel, conv_scratch_bytes
 from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import Arg, Closure, KernelCall, Param, View
 from mojoaccel.ir.types import DType
 from mojoaccel.ops.lazy import Lazy
 from mojoaccel.ops.lowering import KernelContext
-from mojoaccel.ops.matmul import accumulate_dtype, tile_rows
+from mojoaccel.ops.matmul import accumulate_dtype
 from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext
 
 
@@ -204,17 +204,15 @@ def convolve(
         params,
         (image(view), Arg("ptr", packed)),
         dtype=acc,
-        scratch=conv_scratch(depth, panel, acc.size, tile_rows(ctx, panel // lanes)),
+        scratch=conv_scratch_bytes(
+            (groups, panels, depth, panel),
+            lanes=lanes,
+            registers=16 if ctx.simd_bytes == 32 else 32,
+            itemsize=acc.size,
+            weight_itemsize=view.dtype.size,
+        ),
         macs=macs,
     )
-
-
-def conv_scratch(depth: int, panel: int, element: int, rows: int) -> int:
-    """Return the scratch bytes per thread of ``maccel.conv.conv2d`` (at most 8 tiles)."""
-    lanes = 64 // element
-    lda = ((depth + lanes - 1) // lanes | 1) * lanes
-    tiles = max(1, min(8, (1 << 20) // (lda * rows * element)))
-    return tiles * rows * (lda + panel) * element + 65536
 
 
 OPS = (

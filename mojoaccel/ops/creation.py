@@ -40,19 +40,16 @@ def eye(p: PointwiseContext) -> str:
     return p.body.cast(p.call("eq", p.body.index(0), p.body.index(1), dtype=BOOL), p.dtype)
 
 
-def make(name: str, build: Callable[[PointwiseContext], str], *aten: str) -> OpDef:
-    """Make a record."""
-    return OpDef(name, aten or (f"aten.{name}.default",), Pointwise(build))
-
-
-def ignore_operands(build: Callable[[PointwiseContext], str]) -> Callable[[PointwiseContext], str]:
-    """Use only the shape of the result; operands give shape and type, not values."""
-    return build
+def make(
+    name: str, build: Callable[[PointwiseContext], str], *aten: str, reads: bool = False
+) -> OpDef:
+    """Make a record; most creation operators take at most a shape and a type from operands."""
+    return OpDef(name, aten or (f"aten.{name}.default",), Pointwise(build, reads))
 
 
 OPS = (
     make("full", filled("fill_value")),
-    make("full_like", ignore_operands(filled("fill_value"))),
+    make("full_like", filled("fill_value")),
     make("scalar_tensor", filled("s")),
     make("zeros", filled(None, 0)),
     make("ones", filled(None, 1)),
@@ -72,7 +69,7 @@ OPS = (
         "aten.arange.start",
         "aten.arange.default",
     ),
-    make("tril", triangle("le")),
-    make("triu", triangle("ge")),
+    make("tril", triangle("le"), reads=True),
+    make("triu", triangle("ge"), reads=True),
     make("eye", eye, "aten.eye.default", "aten.eye.m"),
 )

@@ -102,13 +102,6 @@ def linear_scratch(k: int, nr: int, acc: DType) -> int:
     return 0 if k <= 1024 else 128 * 8 * nr * acc.size
 
 
-def tile_rows(ctx: KernelContext, vectors: int) -> int:
-    """Return the rows of a register tile (``maccel.conv_tile.tile_rows``)."""
-    if ctx.simd_bytes == 32:
-        return {1: 6, 2: 6, 3: 4}.get(vectors, 3)
-    return {1: 14, 2: 14, 3: 9, 4: 7}.get(vectors, 4)
-
-
 def rows_of(view: View) -> bool:
     """Whether a view is rows at one common distance, each row dense."""
     if not view.shape:
@@ -191,7 +184,7 @@ def _matmul_call(
                 *(Arg("size", s) for s in (*batch_strides[1], b.strides[-2], b.strides[-1])),
                 Arg("closure", store),
             ),
-            scratch=matmul_scratch(acc),
+            scratch=matmul_scratch(ctx, acc),
             flops=size_prod([*batch, m, n, k]) * 2,
         )
 
@@ -206,9 +199,10 @@ def _matmul_call(
     )
 
 
-def matmul_scratch(acc: DType) -> int:
-    """Return the scratch bytes per thread of ``maccel.matmul.matmul``."""
-    return 1 << 20 if acc.size <= 4 else 1 << 21
+def matmul_scratch(ctx: KernelContext, acc: DType) -> int:
+    """Return the scratch bytes per thread of ``maccel.matmul`` (its `matmul_scratch`)."""
+    tile = 6 if ctx.simd_bytes == 32 else 12
+    return (1024 + 64 * tile) * 2 * ctx.lanes(acc) * acc.size
 
 
 BATCH_DIMS = 3

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mojoaccel.ir.dims import Size, size_prod
+from mojoaccel.ir.dims import Size, size_max, size_prod
 from mojoaccel.ir.graph import GraphBuilder, Node
 from mojoaccel.ir.plan import Arg, Closure, KernelCall, Param, View
-from mojoaccel.ir.types import F32, F64, TensorType
+from mojoaccel.ir.types import F32, F64, DType, TensorType
 from mojoaccel.ops.convolution import channels_last, channels_last_order
 from mojoaccel.ops.lazy import Held, Lazy
 from mojoaccel.ops.lowering import KernelContext
@@ -74,7 +74,7 @@ def row_kernel(
                 Arg("closure", load),
                 Arg("closure", store),
             ),
-            scratch=cols * acc.size + 65536,
+            scratch=row_scratch(ctx, rows, cols, acc),
             flops=rows * cols * 8,
         )
 
@@ -82,6 +82,14 @@ def row_kernel(
     return ctx.pending(
         node, build, coords=coords, dtype=acc, work=rows * cols * 2, vector_coord=1, order=order
     )
+
+
+def row_scratch(ctx: KernelContext, rows: Size, cols: Size, acc: DType) -> Size:
+    """Return the scratch bytes per thread of a row kernel: a buffered row, or the partial results
+    of rows that all threads share (only fewer rows than threads are, so 64 bounds them)."""
+    few = rows if isinstance(rows, int) and rows < 64 else 64
+    slots = (cols + 256 * ctx.lanes(acc) - 1) // (256 * ctx.lanes(acc))
+    return size_max(cols, slots * (3 * few)) * acc.size
 
 
 def lower_softmax(ctx: KernelContext, node: Node) -> None:

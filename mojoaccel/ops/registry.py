@@ -130,10 +130,12 @@ class PointwiseContext:
 class Pointwise:
     """One output element depends on one element of each operand (after broadcasting).
 
-    `build` returns the name of the result, in the result's computing type.
+    `build` returns the name of the result, in the result's computing type. With `reads` False the
+    operands give only shape and type (``full_like``).
     """
 
     build: Callable[[PointwiseContext], Scalar]
+    reads: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,8 @@ def lower_node(context: KernelContext, node: Node) -> None:
     """Lower one node by its record."""
     lowering = load_registry()[node.op].lowering
     if isinstance(lowering, Pointwise):
-        parts = [None if i is None else context.get(i) for i in node.inputs]
+        inputs = node.inputs if lowering.reads else ()
+        parts = [None if i is None else context.get(i) for i in inputs]
         context.define(node, context.pointwise(node, parts, lowering.build, node.output.type))
     elif isinstance(lowering, ViewOp):
         context.define(node, context.apply_view(node, lambda view: lowering.view(node, view)))
