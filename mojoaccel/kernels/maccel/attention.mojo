@@ -4,13 +4,14 @@ from std.sys import size_of
 
 from maccel.attention_block import (
     BLOCK_ROWS,
+    LOG2_E,
     Buffers,
     Heads,
     attend,
     copy_queries,
+    weight,
 )
 from maccel.gemm import tile_rows
-from maccel.math_exp import exp_negative
 from maccel.math_poly import INF, constant
 from maccel.team import POOL_SCRATCH_BYTES, Team
 from maccel.types import Ptr
@@ -138,7 +139,7 @@ def attention[
     var key_heads = heads // group
     var rows = group * q_len
     var items = batch * key_heads
-    var factor = scale.cast[acc]()
+    var factor = (scale * LOG2_E).cast[acc]()
 
     # Few heads with few queries: every thread takes a range of the keys of all heads.
     var split = (
@@ -281,19 +282,19 @@ def combine[
     if top == constant[acc, 1](-INF):
         top = 0
     var total = Scalar[acc](0)
-    var own = exp_negative(buffers.top[unsafe_offset=row] - top)
+    var own = weight(buffers.top[unsafe_offset=row] - top)
     var line = buffers.output.unsafe_offset(row * B.value_depth)
     for d in range(0, B.value_depth, W):
         line.unsafe_store(d, line.unsafe_load[width=W](d) * own)
     for t in range(team.size):
         var other = t * stride - mine
-        var weight = exp_negative(buffers.top[unsafe_offset=other + row] - top)
-        total += weight * buffers.total[unsafe_offset=other + row]
+        var part = weight(buffers.top[unsafe_offset=other + row] - top)
+        total += part * buffers.total[unsafe_offset=other + row]
         if t != team.id:
             for d in range(0, B.value_depth, W):
                 line.unsafe_store(
                     d,
                     line.unsafe_load[width=W](d)
-                    + line.unsafe_load[width=W](other + d) * weight,
+                    + line.unsafe_load[width=W](other + d) * part,
                 )
     return Scalar[acc](0) if total == 0 else 1 / total

@@ -11,8 +11,16 @@ from std.sys import simd_width_of, size_of
 
 from maccel.dot import DOT_COLS, DOT_ROWS, dot_rows
 from maccel.gemm import gemm_rows, tile_rows
-from maccel.math_exp import exp_negative
-from maccel.math_poly import INF, constant
+from maccel.math_exp import exp2
+from maccel.math_poly import (
+    BITS,
+    INF,
+    at_least,
+    bits_of,
+    constant,
+    float_of,
+    polynomial,
+)
 from maccel.pack import pack_panel
 from maccel.types import Ptr
 
@@ -71,6 +79,7 @@ struct Buffers[acc: DType, D: Int, DV: Int](
         + Self.output_elements
         + Self.tile * KEYS
         + 2 * BLOCK_ROWS
+        + 16
         + (BLOCK_ROWS * Self.D + 15) // 16 * 16
     )
 
@@ -86,6 +95,8 @@ struct Buffers[acc: DType, D: Int, DV: Int](
     """Largest score of each row so far."""
     var total: Ptr[Self.acc]
     """Sum of the row's exponentials relative to `top`."""
+    var largest: Ptr[Self.acc]
+    """Largest score of each row of the tile."""
     var queries: Ptr[Self.acc]
     """Scaled queries, [BLOCK_ROWS][D]."""
 
@@ -97,7 +108,8 @@ struct Buffers[acc: DType, D: Int, DV: Int](
         self.scores = self.output.unsafe_offset(Self.output_elements)
         self.top = self.scores.unsafe_offset(Self.tile * KEYS)
         self.total = self.top.unsafe_offset(BLOCK_ROWS)
-        self.queries = self.total.unsafe_offset(BLOCK_ROWS)
+        self.largest = self.total.unsafe_offset(BLOCK_ROWS)
+        self.queries = self.largest.unsafe_offset(16)
 
 
 @no_inline
@@ -129,22 +141,46 @@ def copy_queries[
             line[unsafe_offset=d] = source[unsafe_offset=d].cast[acc]() * scale
 
 
+comptime LOG2_E = 1.44269504088896340736
+"""Scores are computed in units of ln 2, so that weights are powers of two."""
+
+
 @always_inline
-def softmax_row[
+def weight[acc: DType, w: SIMDLength](x: SIMD[acc, w]) -> SIMD[acc, w]:
+    """Computes 2^x for x <= 0: 1 for 0, exactly 0 below -127, error at most 1e-7.
+
+    Softmax needs no denormal results, and computing one stalls the core for 100 cycles: a row
+    with one hidden key took twice as long. 2^r - 1 = r q(r) on [-1/2, 1/2], fitted for this.
+    """
+    comptime if acc == DType.float32:
+        # The sum's low bits are the rounded x plus the exponent bias.
+        comptime rounder = 12582912.0 + 127.0
+        var limited = at_least(x, -127.0)
+        var t = limited + constant[acc, w](rounder)
+        var r = limited - (t - constant[acc, w](rounder))
+        var q = polynomial[
+            0.6931469775988583,
+            0.24022242085173107,
+            0.05550733743690691,
+            0.00967151264891857,
+            0.0013264727065490168,
+        ](r)
+        var power = float_of[acc, w](bits_of(t) << SIMD[BITS[acc], w](23))
+        return fma(q, r, constant[acc, w](1)) * power
+    else:
+        return exp2(x)
+
+
+@always_inline
+def mask_row[
     acc: DType,
     //,
     has_mask: Bool,
     Mask: def[w: Int](Int) -> SIMD[acc, w],
-](
-    scores: Ptr[acc],
-    valid: Int,
-    padded: Int,
-    fresh: Bool,
-    top: Ptr[acc],
-    total: Ptr[acc],
-    mask: Mask,
-) -> Scalar[acc]:
-    """Turns a row of scores into weights; returns the factor of what was summed before.
+](scores: Ptr[acc], valid: Int, padded: Int, mask: Mask) -> SIMD[
+    acc, simd_width_of[acc]()
+]:
+    """Adds the mask to a row of scores, hides what it may not see, returns its largest scores.
 
     Parameters:
         acc: Type of the scores.
@@ -153,29 +189,27 @@ def softmax_row[
 
     Args:
         scores: The row.
-        valid: Keys that the row may see; the others get weight 0.
+        valid: Keys that the row may see; the others become -inf.
         padded: Keys that get a weight, a multiple of the SIMD width.
-        fresh: Nothing was summed before.
-        top: The row's largest score, updated.
-        total: The row's sum of exponentials, updated.
         mask: The additive mask.
     """
     comptime W = simd_width_of[acc]()
     comptime V = SIMD[acc, W]
     var none = constant[acc, W](-INF)
+    var scale = constant[acc, W](LOG2_E)
     var high = none
     var j = 0
     while j + W <= valid:
         var s = scores.unsafe_load[width=W](j)
         comptime if has_mask:
-            s += mask[W](j)
+            s = fma(mask[W](j), scale, s)
             scores.unsafe_store(j, s)
         high = s.gt(high).select(s, high)
         j += W
     if j < valid:
         comptime if has_mask:
             for t in range(j, valid):
-                scores[unsafe_offset=t] += mask[1](t)
+                scores[unsafe_offset=t] += mask[1](t) * scale[0]
         var seen = iota[DType.int32, W]().lt(Int32(valid - j))
         var s = seen.select(scores.unsafe_load[width=W](j), none)
         scores.unsafe_store(j, s)
@@ -184,21 +218,45 @@ def softmax_row[
     while j < padded:
         scores.unsafe_store(j, none)
         j += W
-    var before = constant[acc, 1](-INF)
-    if not fresh:
-        before = top[]
-    var now = max(before, high.reduce_max())
+    return high
+
+
+@always_inline
+def weigh_row[
+    acc: DType, //
+](
+    scores: Ptr[acc],
+    padded: Int,
+    fresh: Bool,
+    largest: Scalar[acc],
+    top: Ptr[acc],
+    total: Ptr[acc],
+) -> Scalar[acc]:
+    """Turns a row of scores into weights; returns the factor of what was summed before.
+
+    Args:
+        scores: The row.
+        padded: Keys that get a weight, a multiple of the SIMD width.
+        fresh: Nothing was summed before.
+        largest: The largest of the scores.
+        top: The row's largest score so far, updated.
+        total: The row's sum of weights, updated.
+    """
+    comptime W = simd_width_of[acc]()
+    comptime none = constant[acc, 1](-INF)
+    var before = none if fresh else top[]
+    var now = max(before, largest)
     # A row that may see nothing so far: any finite value keeps its weights 0.
-    var shift = Scalar[acc](0) if now == constant[acc, 1](-INF) else now
-    var sum = V(0)
+    var shift = Scalar[acc](0) if now == none else now
+    var sum = SIMD[acc, W](0)
     for t in range(0, padded, W):
-        var e = exp_negative(scores.unsafe_load[width=W](t) - shift)
+        var e = weight(scores.unsafe_load[width=W](t) - shift)
         scores.unsafe_store(t, e)
         sum += e
     var factor = Scalar[acc](0)
     var sums = sum.reduce_add()
     if not fresh:
-        factor = exp_negative(before - shift)
+        factor = weight(before - shift)
         sums = fma(total[], factor, sums)
     top[] = now
     total[] = sums
@@ -341,6 +399,7 @@ def attend[
                     )
             var padded = (seen + W - 1) // W * W
             var fresh = key == begin
+            # Two loops: the maxima of all rows are found side by side.
             for i in range(height):
                 var row = first_row + r + i
                 var valid = seen
@@ -351,19 +410,25 @@ def attend[
                 def additive[w: Int](j: Int) {imm} -> SIMD[acc, w]:
                     return mask[w](row, key + j)
 
-                var factor = softmax_row[has_mask](
+                var largest = mask_row[has_mask](
                     buffers.scores.unsafe_offset(i * KEYS),
                     valid,
                     padded,
-                    fresh,
-                    buffers.top.unsafe_offset(base + r + i),
-                    buffers.total.unsafe_offset(base + r + i),
                     additive,
+                ).reduce_max()
+                buffers.largest[unsafe_offset=i] = largest
+            for i in range(height):
+                var at = base + r + i
+                var factor = weigh_row(
+                    buffers.scores.unsafe_offset(i * KEYS),
+                    padded,
+                    fresh,
+                    buffers.largest[unsafe_offset=i],
+                    buffers.top.unsafe_offset(at),
+                    buffers.total.unsafe_offset(at),
                 )
                 if not fresh and factor != 1:
-                    var line = buffers.output.unsafe_offset(
-                        (base + r + i) * B.value_depth
-                    )
+                    var line = buffers.output.unsafe_offset(at * B.value_depth)
                     comptime for d in range(B.value_depth // W):
                         line.unsafe_store(
                             d * W, line.unsafe_load[width=W](d * W) * factor
