@@ -29,13 +29,18 @@ def layout_weights(weights: Sequence[PackedWeight]) -> tuple[dict[str, int], int
     return offsets, end
 
 
+def _image(weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Give the weight of a one-dimensional convolution a kernel height of 1."""
+    return weight[:, :, None, :] if weight.ndim == 3 else weight
+
+
 LAYOUTS: dict[str, Callable[..., np.ndarray[Any, Any]]] = {
     "plain": lambda w: w,
     "panels_kn": packing.pack_panels,
     "panels_nk": lambda w, nr: packing.pack_panels(w.T, nr),
-    "conv": packing_conv.pack_conv_weight,
-    "conv_transpose": packing_conv.pack_conv_transpose_weight,
-    "depthwise": packing_conv.pack_depthwise_weight,
+    "conv": lambda w, **p: packing_conv.pack_conv_weight(_image(w), **p),
+    "conv_transpose": lambda w, **p: packing_conv.pack_conv_transpose_weight(_image(w), **p),
+    "depthwise": lambda w, **p: packing_conv.pack_depthwise_weight(_image(w), **p),
     "recurrent": packing_conv.pack_recurrent_weight,
 }
 """How each layout that a plan may name is made from the weight as PyTorch holds it."""
