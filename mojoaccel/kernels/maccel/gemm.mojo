@@ -23,6 +23,9 @@ comptime TO_L2 = PrefetchOptions().for_read().medium_locality().to_data_cache()
 comptime CHUNK = 256
 """Steps of the reduction that are summed in one chain."""
 
+comptime DISTANCE = 128
+"""Steps that a streaming tile prefetches ahead; without, 8 rows take 20 % longer."""
+
 comptime GROUP = 4
 """Steps of the reduction between two branches; each step prefetches one cache line."""
 
@@ -67,6 +70,7 @@ def gemm_tile[
     b_dt: DType,
     rows: Int,
     vectors: Int,
+    streaming: Bool,
 ](
     a: Ptr[a_dt],
     a_row: Int,
@@ -87,6 +91,7 @@ def gemm_tile[
         b_dt: Stored type of `b`.
         rows: Height of the tile.
         vectors: Width of the tile in vectors of `acc`.
+        streaming: This call is the only one that reads the panel: prefetch along it, not `ahead`.
 
     Args:
         a: First row.
@@ -103,6 +108,9 @@ def gemm_tile[
     comptime W = simd_width_of[acc]()
     comptime V = SIMD[acc, W]
     comptime line = 64 // size_of[b_dt]()
+    # With one or two rows the loads themselves keep memory busy; more prefetches only delay
+    # those that hit L2.
+    comptime reach = vectors * W if rows > 2 else 1
     var ap = a
     var bp = b
     var next = ahead
@@ -113,7 +121,13 @@ def gemm_tile[
         var steps = min(left, CHUNK)
         for _ in range(steps // GROUP):
             comptime for u in range(GROUP):
-                prefetch[TO_L2](next.unsafe_offset(u * line))
+                comptime if streaming:
+                    comptime for j in range(0, reach, line):
+                        prefetch[TO_L2](
+                            bp.unsafe_offset((u + DISTANCE) * b_row + j)
+                        )
+                else:
+                    prefetch[TO_L2](next.unsafe_offset(u * line))
                 multiply_step[rows, vectors, W](
                     ap.unsafe_offset(u * a_col),
                     a_row,
@@ -150,6 +164,9 @@ def gemm_rows[
     a_dt: DType,
     b_dt: DType,
     vectors: Int,
+    *,
+    lowest: Int = 1,
+    streaming: Bool = False,
 ](
     rows: Int,
     a: Ptr[a_dt],
@@ -163,10 +180,11 @@ def gemm_rows[
     first: Bool,
     ahead: Ptr[b_dt],
 ):
-    """Runs the tile of height `rows`, at most `tile_rows[vectors]()`."""
-    comptime for r in range(1, tile_rows[vectors]() + 1):
+    """Runs the tile of height `rows`, from `lowest` to `tile_rows[vectors]()`.
+    """
+    comptime for r in range(lowest, tile_rows[vectors]() + 1):
         if rows == r:
-            gemm_tile[acc, a_dt, b_dt, r, vectors](
+            gemm_tile[acc, a_dt, b_dt, r, vectors, streaming](
                 a, a_row, a_col, b, b_row, c, c_row, depth, first, ahead
             )
 

@@ -117,19 +117,38 @@ def linear[
                                 ((panel - left) * block_tiles + tile - top)
                                 * (MR * NR)
                             )
-                        gemm_rows[acc, a_dt, b_dt, vectors](
-                            height,
-                            a.unsafe_offset(row * a_row + k),
-                            a_row,
-                            1,
-                            weights,
-                            NR,
-                            c,
-                            NR,
-                            depth,
-                            block == 0,
-                            ahead.unsafe_offset((tile - from_tile) * share),
-                        )
+                        var left_a = a.unsafe_offset(row * a_row + k)
+                        if tiles == 1:
+                            gemm_rows[acc, a_dt, b_dt, vectors, streaming=True](
+                                height,
+                                left_a,
+                                a_row,
+                                1,
+                                weights,
+                                NR,
+                                c,
+                                NR,
+                                depth,
+                                block == 0,
+                                weights,
+                            )
+                        else:
+                            # Rows in two tiles or more are cut evenly.
+                            gemm_rows[
+                                acc, a_dt, b_dt, vectors, lowest=(MR + 1) // 2
+                            ](
+                                height,
+                                left_a,
+                                a_row,
+                                1,
+                                weights,
+                                NR,
+                                c,
+                                NR,
+                                depth,
+                                block == 0,
+                                ahead.unsafe_offset((tile - from_tile) * share),
+                            )
                         if block == blocks - 1:
                             store_tile[W, N % W != 0](
                                 c,
