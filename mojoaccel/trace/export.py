@@ -45,13 +45,16 @@ def trace(loaded: LoadedModel, options: TraceOptions) -> tuple[TracedModel, Weig
         MojoaccelError: MA202 export failed, MA203 unsupported operators, MA204 data-dependent
             control flow, MA205 a dynamic dim was specialised.
     """
-    example = loaded.example
-    if options.dtype == "bf16":
-        example = to_bfloat16(example)
+    example = as_traced(loaded.example, options)
     dims = merge_dynamic(example, options)
     program = loaded.program or export(example, dims)
     decomposed = program.run_decompositions(decomposition_table())
     return read_program(loaded.name, decomposed, example, dims)
+
+
+def as_traced(example: Example, options: TraceOptions) -> Example:
+    """Return the example in the types it is traced in."""
+    return to_bfloat16(example) if options.dtype == "bf16" else example
 
 
 def to_bfloat16(example: Example) -> Example:

@@ -249,8 +249,9 @@ def user_sources() -> list[Path]:
     here = Path(__file__).resolve().parents[1]
     for module in list(sys.modules.values()):
         name = getattr(module, "__file__", None)
-        if name and name.endswith(".py") and is_user_file(name):
+        # torch registers modules whose file is a bare name that does not exist.
+        if name and name.endswith(".py") and Path(name).is_absolute() and is_user_file(name):
             path = Path(name).resolve()
-            if here not in path.parents:
+            if here not in path.parents and path.exists():
                 found.add(path)
     return sorted(found)

@@ -1,0 +1,146 @@
+"""The package stage: weights, library, manifest and proof become one artifact."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mojoaccel.artifact.assemble import (
+    add_check,
+    add_library,
+    add_sources,
+    add_weights,
+    write_manifest,
+)
+from mojoaccel.artifact.manifest import FileSpec, Manifest, TensorSpec
+from mojoaccel.config import options_key
+from mojoaccel.ir.graph import Value
+from mojoaccel.job import Job
+from mojoaccel.products import Artifact, Plan, TracedModel
+from mojoaccel.verify import Verification, accuracy_error, verify
+
+Array = np.ndarray[Any, Any]
+
+
+def package(job: Job) -> Artifact:
+    """Assemble the artifact in the compile's temporary folder, and verify it there.
+
+    Raises:
+        MojoaccelError: MA602, the artifact's answers are not PyTorch's.
+    """
+    folder = job.work / "package"
+    traced: TracedModel = job.products["trace"]
+    plan: Plan = job.products["optimize"]
+    library = add_library(folder, job.products["build"].path)
+    weights = add_weights(folder, plan.weights, weight_sources(job, traced, plan))
+    manifest = describe(job, traced, plan, library, weights)
+    add_sources(folder, job.products["emit"], manifest)
+    write_manifest(folder, manifest)
+    found = check(job, traced, folder)
+    cases = add_check(
+        folder,
+        [
+            (c.sizes, c.inputs, c.expected, [o.allowed for o in c.comparisons])
+            for c in found.check_cases()
+        ],
+    )
+    manifest = replace(manifest, verification=found.to_json(), check=cases)
+    write_manifest(folder, manifest)
+    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    return Artifact(folder, manifest.to_json(), size)
+
+
+def weight_sources(job: Job, traced: TracedModel, plan: Plan) -> dict[str, Array]:
+    """Return the arrays that the plan packs: original weights and folded ones."""
+    arrays = {w.value: job.weights[w.digest] for w in traced.weights}
+    graph = plan.weight_graph
+    if graph is not None and graph.nodes:
+        replay = importlib.import_module("mojoaccel.trace.replay")
+        arrays |= replay.fold_weights(graph, {w.name: arrays[w.name] for w in graph.weights})
+    return arrays
+
+
+def describe(
+    job: Job, traced: TracedModel, plan: Plan, library: FileSpec, weights: FileSpec
+) -> Manifest:
+    """Write down what the artifact is, before it is verified."""
+    from mojoaccel import __version__
+
+    target, options = job.target, job.request.options
+    return Manifest(
+        name=traced.graph.name,
+        target=str(target),
+        arch=target.arch,
+        system="linux",
+        required_features=target.required_features,
+        library=library,
+        weights=weights,
+        inputs=tuple(_spec(v) for v in traced.signature.inputs),
+        outputs=tuple(_spec(v) for v in traced.signature.outputs),
+        dims={d.name: (d.min, d.max) for d in traced.graph.dims},
+        in_tree=traced.signature.in_tree,
+        out_tree=traced.signature.out_tree,
+        states=len(traced.states),
+        producer={"mojoaccel": __version__, "compiler": job.compiler.identity},
+        options={
+            "dtype": options.trace.dtype,
+            "optimization": options.optimize.optimization,
+            "build": {
+                k: v
+                for k, v in options_key(options.build).items()
+                if k not in ("timeout", "jobs")
+            },
+        },
+        passes=plan.passes,
+        kernels=job.products["emit"].kernels,
+        threads=options.package.threads,
+    )
+
+
+def _spec(value: Value) -> TensorSpec:
+    shape = tuple(s if isinstance(s, int) else str(s) for s in value.type.shape)
+    return TensorSpec(value.name, value.type.dtype.torch, shape)
+
+
+def check(job: Job, traced: TracedModel, folder: Path) -> Verification:
+    """Compare the artifact with PyTorch, unless that was not asked for or cannot be done here.
+
+    Raises:
+        MojoaccelError: MA602, the answers differ by more than the float64 referee allows.
+    """
+    from mojoaccel.artifact.host import architecture, processor_flags
+
+    if not job.request.options.package.verify:
+        return Verification("skipped", "not asked for")
+    target = job.target
+    missing = set(target.required_features) - processor_flags()
+    if target.arch != architecture() or missing:
+        return Verification("skipped", f"this machine cannot run code for {target}")
+    from mojoaccel.runtime.session import load
+
+    replay = importlib.import_module("mojoaccel.trace.replay")
+    if "model" in vars(job):  # the user's own module; otherwise the compile began at graph.ir
+        export = importlib.import_module("mojoaccel.trace.export")
+        example = export.as_traced(job.model.example, job.request.options.trace)
+        runs = [replay.module_runner(example, double=d) for d in (False, True)]
+        examples = replay.example_arrays(example)
+    else:
+        runs = [replay.graph_runner(traced, job.weights, double=d) for d in (False, True)]
+        examples = []
+    with load(folder, job.request.options.package.threads or None) as session:
+
+        def ours(inputs: Sequence[Array]) -> list[Array]:
+            session.reset()
+            return session.run_flat(inputs)
+
+        found = verify(
+            traced, ours=ours, torch_runs=runs[0], double_runs=runs[1], examples=examples
+        )
+    if found.status == "failed":
+        raise accuracy_error(found)
+    return found
