@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -110,6 +112,30 @@ class Delivery:
         lines.append(f"{total:.2f} s" + (f" beside {setup}" if setup else ""))
         return lines
 
+    def _place_artifact(self, artifact: Artifact) -> None:
+        assert self.path is not None
+        if not self.values["archive"]:
+            place_folder(artifact.path, self.path)
+            return
+        from mojoaccel.artifact.archive import write_archive
+
+        with tempfile.TemporaryDirectory(prefix="mojoaccel-") as folder:
+            packed = Path(folder) / "model.zip"
+            write_archive(artifact.path, packed)
+            place_folder(packed, self.path)
+
+    def _place_reference(self, job: Job) -> None:
+        """Write what the interpreter needs: the traced graph and its weights."""
+        from mojoaccel.stages import TRACE
+
+        self.path = self._output(f"{job.name}.maccel")
+        folder = job.work / "reference"
+        folder.mkdir()
+        TRACE.write(job, job.products["trace"], folder)
+        note = {"format_version": 1, "target": "reference", "simulated": True, "name": job.name}
+        (folder / "manifest.json").write_text(json.dumps(note, indent=1) + "\n")
+        place_folder(folder, self.path)
+
     def _output(self, default: str) -> Path:
         return Path(self.values["output"] or default)
 
@@ -119,6 +145,34 @@ class Delivery:
             write_text(self.path, text)
         else:
             self.text = text
+
+
+def _product_text(job: Job, stage: str) -> str:
+    """Return a product's text form."""
+    from mojoaccel.driver import STAGES
+
+    found = next(s for s in STAGES if s.name == stage)
+    folder = job.work / f"text-{stage}"
+    folder.mkdir()
+    found.write(job, job.products[stage], folder)
+    return (folder / found.file).read_text(encoding="utf-8")
+
+
+def _compiler_text(job: Job, kind: str) -> str:
+    """Return LLVM IR or assembly of the emitted module."""
+    from mojoaccel.toolchain.build import emit_text
+
+    options: BuildOptions = job.request.options.build
+    return emit_text(job.products["emit"], job.target, options, compiler=job.compiler, kind=kind)
+
+
+def _commands(job: Job) -> tuple[tuple[str, ...], ...]:
+    """Return the command lines that building would run."""
+    from mojoaccel.toolchain.build import compile_command, link_command
+
+    options: BuildOptions = job.request.options.build
+    compile_line = compile_command(job.compiler, job.target, options, "object", "model.o")
+    return (tuple(compile_line), tuple(link_command(job.compiler, job.target)))
 
 
 def verification_line(found: Mapping[str, Any]) -> str:
