@@ -81,7 +81,10 @@ TABLES: dict[str, tuple[Setting, ...]] = {
         Setting("threads", "int", 0),
     ),
     "bench": (
-        Setting("vs", "list", ()),
+        Setting("vs", "list"),
+        Setting("model", "text"),
+        Setting("at", "list", ()),
+        Setting("threads", "int", 0),
         Setting("fail-under", "float"),
         Setting("seconds", "float", 5.0),
         Setting("rounds", "int", 0),
