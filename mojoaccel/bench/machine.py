@@ -1,0 +1,51 @@
+"""Facts about the machine that a benchmark ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return the processor, usable cores, memory in bytes and the system."""
+    return {
+        "processor": processor_name(),
+        "cores": usable_cores(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's name, or its architecture where the system gives no name."""
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def usable_cores(limit: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return the cores this process may use: its affinity, less what a CPU quota leaves."""
+    cores = len(os.sched_getaffinity(0))
+    words = limit.read_text().split() if limit.exists() else ["max"]
+    if words[0] == "max":
+        return cores
+    return max(1, min(cores, int(words[0]) // int(words[1])))
+
+
+def load_average() -> tuple[float, float]:
+    """Return the average number of running processes over the last one and five minutes."""
+    one, five, _ = os.getloadavg()
+    return one, five
+
+
+def peak_memory(pid: str | int = "self") -> int | None:
+    """Return the largest resident size that a process had, in bytes; None where unknown."""
+    status = Path(f"/proc/{pid}/status")
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None
