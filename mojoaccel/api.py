@@ -10,10 +10,11 @@ from typing import Any
 
 from mojoaccel.cache import open_cache
 from mojoaccel.deliver import Delivery
-from mojoaccel.driver import Compiler, Request
+from mojoaccel.driver import Compiler
 from mojoaccel.errors import Diagnostic, error
 from mojoaccel.example import Example
 from mojoaccel.ir.dims import Dim
+from mojoaccel.job import Request
 from mojoaccel.products import Target
 from mojoaccel.runtime.session import Session, load
 from mojoaccel.settings import Settings, compile_options, load_settings, read_given

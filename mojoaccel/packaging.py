@@ -91,9 +91,7 @@ def describe(
             "dtype": options.trace.dtype,
             "optimization": options.optimize.optimization,
             "build": {
-                k: v
-                for k, v in options_key(options.build).items()
-                if k not in ("timeout", "jobs")
+                k: v for k, v in options_key(options.build).items() if k not in ("timeout", "jobs")
             },
         },
         passes=plan.passes,

@@ -46,7 +46,7 @@ def digest_array(array: np.ndarray[Any, Any]) -> str:
     """Return the hex SHA-256 of an array's dtype, shape and bytes."""
     data = np.ascontiguousarray(array)
     h = hashlib.sha256(f"{data.dtype.str}{data.shape}".encode())
-    h.update(memoryview(data.reshape(-1).view(np.uint8)))
+    h.update(data.reshape(-1).view(np.uint8).data)
     return h.hexdigest()
 
 

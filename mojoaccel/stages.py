@@ -120,6 +120,7 @@ def _trace_key(job: Job) -> dict[str, Any]:
 
 def _trace(job: Job) -> TracedModel:
     trace = importlib.import_module("mojoaccel.trace").trace
+    traced: TracedModel
     traced, job.weights = trace(job.model, job.request.options.trace)
     return traced
 

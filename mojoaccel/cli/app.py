@@ -78,7 +78,7 @@ def _guarded(console: Console, name: str, args: list[str]) -> int:
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # The reader of our stdout went away (`| head`); there is nobody left to tell.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return int(ExitCode.OK)
     except Exception as e:
         return _internal(console, name, e)

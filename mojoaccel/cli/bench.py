@@ -107,13 +107,12 @@ class BenchRun:
         import tempfile
         from pathlib import Path
 
-        from mojoaccel.bench.api import bench, check_rivals
+        from mojoaccel.bench.api import bench
         from mojoaccel.bench.store import load_report
 
         stored = load_report(self.values["compare"]) if self.values["compare"] else None
         with tempfile.TemporaryDirectory(prefix="mojoaccel-") as name:
             request = self._request(Path(name))
-            check_rivals(request)
             with self.console.working() as show:
                 report = bench(request, show)
         self._report(report, stored)
@@ -122,22 +121,27 @@ class BenchRun:
         from dataclasses import replace
         from pathlib import Path
 
-        from mojoaccel.bench.api import BenchRequest, is_artifact
+        from mojoaccel.bench.api import BenchRequest, check_rivals, is_artifact
         from mojoaccel.bench.workloads import ModelSource, parse_sizes
 
         values = self.values
+        compiled = is_artifact(Path(self.what))
+        has_model = bool(values["model"]) or not compiled
         rivals = values["vs"]
-        if is_artifact(Path(self.what)):
+        if rivals is None:
+            rivals = ("eager",) if has_model else ()
+        rivals = tuple(dict.fromkeys(r for r in rivals if r != "none"))
+        check_rivals(rivals, has_model)  # before a compile that may take a while
+        sizes = parse_sizes(values["at"])
+        if compiled:
             source = ModelSource(values["model"]) if values["model"] else None
             request = BenchRequest(Path(self.what), source)
         else:
             request = self._compiled(folder / "model.maccel")
-        if rivals is None:
-            rivals = ("eager",) if request.model is not None else ()
         return replace(
             request,
-            rivals=tuple(r for r in rivals if r != "none"),
-            sizes=parse_sizes(values["at"]),
+            rivals=rivals,
+            sizes=sizes,
             threads=values["threads"],
             seconds=values["seconds"],
             rounds=values["rounds"],

@@ -9,8 +9,9 @@ import typer
 from mojoaccel.cli.console import Console
 
 if TYPE_CHECKING:
-    from mojoaccel.driver import Request, StageReport
+    from mojoaccel.driver import StageReport
     from mojoaccel.errors import Diagnostic
+    from mojoaccel.job import Request
     from mojoaccel.settings import Model, Settings
 
 EMIT_STAGE = {
@@ -135,7 +136,7 @@ class CompileRun:
         """Return the driver's request."""
         from pathlib import Path
 
-        from mojoaccel.driver import Request
+        from mojoaccel.job import Request
         from mojoaccel.settings import compile_options
 
         values = self.values

@@ -32,8 +32,8 @@ def run_command(
     """Run ARTIFACT once, or repeat its verification. PyTorch is not needed."""
     from mojoaccel.settings import load_settings, read_given
 
-    given = {"random": random, "output": output, "verify": verify, "threads": threads}
-    given["input"] = input
+    given: dict[str, Any] = {"random": random, "output": output, "verify": verify}
+    given |= {"threads": threads, "input": input}
     values = load_settings().values("run", read_given("run", given))
     console = Console(json=json, verbose=verbose)
     if values["verify"]:
@@ -95,7 +95,9 @@ def read_inputs(texts: list[str], names: list[str]) -> dict[str, Any]:
         found.update({name: loaded} if equals else dict(loaded.items()))
     unknown = [n for n in found if n not in names]
     if unknown:
-        raise error("MA702", f"no input is called {unknown[0]}", notes=[f"inputs: {', '.join(names)}"])
+        raise error(
+            "MA702", f"no input is called {unknown[0]}", notes=[f"inputs: {', '.join(names)}"]
+        )
     return found
 
 

@@ -1,0 +1,1 @@
+"""The emit stage: a `Plan` printed as readable Mojo."""

@@ -69,7 +69,9 @@ class ClosurePrinter:
                 if shape[axis] == 1:
                     continue
                 last = runs[-1][-1] if runs else -1
-                if runs and all(v.strides[last] == v.strides[axis] * shape[axis] for v in self.views):
+                if runs and all(
+                    v.strides[last] == v.strides[axis] * shape[axis] for v in self.views
+                ):
                     runs[-1].append(axis)
                 else:
                     runs.append([axis])
@@ -124,7 +126,8 @@ class ClosurePrinter:
 
         The stride is None when lanes do not lie at equal distances (a scattered vector).
         """
-        terms, step = [], 0
+        terms: list[str] = []
+        step: Size = 0
         for name, axis, vectorised in self.runs:
             stride = view.strides[axis]
             if vectorised and not self.scattered:
@@ -202,36 +205,30 @@ class ClosurePrinter:
         text = f"{self._memory('gather')}[w]({self.pointer(view)}, {' + '.join(parts)})"
         return f"{text}.ne(0)" if view.dtype == BOOL else text
 
-    def _step(self, op: ScalarOp) -> str:  # noqa: PLR0911 (one spelling per kind of step)
-        a = op.args
-        if op.function == "load":
-            return self._load(op)
-        if op.function == "gather":
-            return self._gather(op)
-        if op.function == "arg":
-            return "value"
-        if op.function == "const":
-            if not isinstance(a[0], (int, float)):
-                self._size(a[0])
-            return self._constant(a[0], op.dtype)
-        if op.function == "cast":
-            return self._cast(a[0], op.dtype)
+    def _step(self, op: ScalarOp) -> str:
+        special: dict[str, Callable[[ScalarOp], str]] = {
+            "load": self._load,
+            "gather": self._gather,
+            "arg": lambda _: "value",
+            "const": lambda o: self._constant(o.args[0], o.dtype),
+            "cast": lambda o: self._cast(o.args[0], o.dtype),
+            "select": lambda o: f"{o.args[0]}.select({o.args[1]}, {o.args[2]})",
+            "ne": lambda o: self._differs(o.args[0], o.args[1], self._dtype(o.args[0])),
+            "neg": lambda o: f"-{o.args[0]}",
+            "not_": lambda o: f"~{o.args[0]}",
+        }
+        if op.function in special:
+            return special[op.function](op)
         if op.function in syntax.INFIX:
-            return f"{a[0]} {syntax.INFIX[op.function]} {a[1]}"
+            return f"{op.args[0]} {syntax.INFIX[op.function]} {op.args[1]}"
         if op.function in syntax.METHODS:
-            return f"{a[0]}.{op.function}({a[1]})"
-        if op.function == "select":
-            return f"{a[0]}.select({a[1]}, {a[2]})"
-        if op.function == "ne":
-            return self._differs(a[0], a[1], self._dtype(a[0]))
-        if op.function == "neg":
-            return f"-{a[0]}"
-        if op.function == "not_":
-            return f"~{a[0]}"
+            return f"{op.args[0]}.{op.function}({op.args[1]})"
         self.imports.add(("maccel.math", op.function))
-        return f"{op.function}({', '.join(a)})"
+        return f"{op.function}({', '.join(op.args)})"
 
     def _constant(self, value: object, d: DType) -> str:
+        if not isinstance(value, (int, float)):
+            self._size(value)  # type: ignore[arg-type]
         text = syntax.constant(value, d)
         for name in ("neg_inf", "inf", "nan"):
             if f"({name}[" in text:

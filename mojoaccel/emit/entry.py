@@ -28,7 +28,12 @@ def session_functions(
 
 
 def _bind(plan: Plan) -> list[str]:
-    lines = ["", "", "def bind(s: Session):", '    """Checks the inputs and reads the dynamic dims."""']
+    lines = [
+        "",
+        "",
+        "def bind(s: Session):",
+        '    """Checks the inputs and reads the dynamic dims."""',
+    ]
     body: list[str] = []
     bound: set[str] = set()
     derived: list[tuple[int, int, Size]] = []
@@ -155,7 +160,7 @@ def maccel_close(session: Args) abi("C"):
 
 def entry_points(plan: Plan, weight_bytes: int, imports: set[tuple[str, str]]) -> list[str]:
     """Print the exported C functions."""
-    names = "session_close session_error session_open session_run session_shapes".split()
+    names = ["session_close", "session_error", "session_open", "session_run", "session_shapes"]
     imports |= {("maccel.session", n) for n in names}
     imports |= {("maccel.libc", "Bytes"), ("maccel.types", "Args")}
     opening = f"return session_open(folder, threads, result, {weight_bytes})"
@@ -169,7 +174,9 @@ def entry_points(plan: Plan, weight_bytes: int, imports: set[tuple[str, str]]) -
                 "return status",
             ]
         )
-        resetting = "var s = Session(session)\n    s.acquire()\n    reset(s)\n    s.give_back()\n    return 0"
+        resetting = "\n    ".join(
+            ["var s = Session(session)", "s.acquire()", "reset(s)", "s.give_back()", "return 0"]
+        )
     text = ENTRY_POINTS.replace("{open}", opening).replace("{reset}", resetting)
     signature = signature_text(plan).replace("\\", "\\\\").replace("'", "\\'")
     pieces = [signature[i : i + 64] for i in range(0, len(signature), 64)]

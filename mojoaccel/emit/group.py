@@ -11,7 +11,6 @@ from mojoaccel.ir.dims import Size, free_dims
 from mojoaccel.ir.plan import Arg, FusionGroup, KernelCall, Param, View
 from mojoaccel.ops.lazy import IOTA
 
-
 CLOSURE_NAMES = {"load": "operand", "store": "epilogue", "body": "body"}
 
 
@@ -63,7 +62,7 @@ class GroupPrinter:
             self.imports.add(("maccel.types", name))
         status = "status" in text.replace("_status", "")
         dims = sorted(self.used_dims)
-        head = ["def {name}(args: Args, pool: Args, tid: Int) abi(\"C\"):"]
+        head = ['def {name}(args: Args, pool: Args, tid: Int) abi("C"):']
         lines = [f'"""{self._summary()}"""', "var team = Team(pool, tid)"]
         for index, view in enumerate(self.views):
             self.imports.add(("maccel.types", "arg_ptr"))
@@ -71,9 +70,7 @@ class GroupPrinter:
             lines.append(f"var {name} = arg_ptr[{syntax.dtype(view.dtype)}](args, {index})")
         for index, dim in enumerate(dims):
             self.imports.add(("maccel.types", "arg_int"))
-            lines.append(
-                f"var {syntax.identifier(dim)} = arg_int(args, {index + len(self.views)})"
-            )
+            lines.append(f"var {syntax.identifier(dim)} = arg_int(args, {index + len(self.views)})")
         if status:
             self.imports.add(("maccel.types", "arg_ptr"))
             lines.append(f"var status = arg_ptr[DType.int64](args, {len(self.views) + len(dims)})")

@@ -162,5 +162,3 @@ def code_digest(text: str) -> str:
     if body.startswith('"""'):
         body = body.split('"""', 2)[2]
     return digest_bytes(body)
-
-

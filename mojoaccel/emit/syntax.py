@@ -27,9 +27,47 @@ METHODS = ("eq", "lt", "le", "gt", "ge")
 """Scalar functions printed as methods of the first operand."""
 
 KEYWORDS = frozenset(
-    "and as break comptime continue def del elif else except finally for from fn if import in is "
-    "let match mut not or out owned pass raise raises read ref return self struct trait try var "
-    "where while with".split()
+    [
+        "and",
+        "as",
+        "break",
+        "comptime",
+        "continue",
+        "def",
+        "del",
+        "elif",
+        "else",
+        "except",
+        "finally",
+        "for",
+        "from",
+        "fn",
+        "if",
+        "import",
+        "in",
+        "is",
+        "let",
+        "match",
+        "mut",
+        "not",
+        "or",
+        "out",
+        "owned",
+        "pass",
+        "raise",
+        "raises",
+        "read",
+        "ref",
+        "return",
+        "self",
+        "struct",
+        "trait",
+        "try",
+        "var",
+        "where",
+        "while",
+        "with",
+    ]
 )
 
 

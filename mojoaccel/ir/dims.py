@@ -8,7 +8,7 @@ order, so equal expressions compare, hash and print alike, and print as Python r
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from math import gcd, prod
@@ -192,11 +192,19 @@ def size_min(a: Size, b: Size) -> Size:
 
 def size_prod(sizes: Iterable[Size]) -> Size:
     """Return the product of `sizes` (1 for none)."""
-    return reduce(lambda x, y: x * y, sizes, 1)
+    total: Size = 1
+    for size in sizes:
+        total = total * size
+    return total
 
 
-_FUNCTIONS = {"floordiv": floordiv, "mod": mod, "max": size_max, "min": size_min}
-_OPERATORS = {
+_FUNCTIONS: dict[str, Callable[[Size, Size], Size]] = {
+    "floordiv": floordiv,
+    "mod": mod,
+    "max": size_max,
+    "min": size_min,
+}
+_OPERATORS: dict[type[ast.operator], Callable[[Size, Size], Size]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
     ast.Mult: lambda a, b: a * b,
@@ -260,7 +268,11 @@ def free_dims(size: Size) -> set[str]:
     if isinstance(size, int):
         return set()
     tree = ast.parse(str(size), mode="eval")
-    called = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    called = {
+        n.func.id
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+    }
     return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - called
 
 

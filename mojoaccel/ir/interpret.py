@@ -55,7 +55,8 @@ def call(
             if wide and attrs[key].is_floating_point:
                 attrs[key] = torch.float64
     if node.op == "view":
-        return [operands[0].reshape([_concrete(s, dims) for s in node.output.type.shape])]
+        source: Any = operands[0]
+        return [source.reshape([_concrete(s, dims) for s in node.output.type.shape])]
     last: Exception | None = None
     for overload in record.aten:
         _, name, variant = overload.split(".")

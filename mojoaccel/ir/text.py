@@ -1,11 +1,11 @@
 """Traced models as text: one value or node a line, readable, and read back exactly.
 
-    graph "MLP" torch
-    dim batch 1 33
-    input x: f32[batch, 784]
-    weight a_weight: f32[512, 784] = param:a.weight 5f1c...
-    node linear: f32[batch, 512] = linear(x, a_weight, a_bias) {} # ["mlp.py", 9, "forward", "..."]
-    output linear
+graph "MLP" torch
+dim batch 1 33
+input x: f32[batch, 784]
+weight a_weight: f32[512, 784] = param:a.weight 5f1c...
+node linear: f32[batch, 512] = linear(x, a_weight, a_bias) {} # ["mlp.py", 9, "forward", "..."]
+output linear
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Operators: one record each, with its lowering, samples and tolerance."""

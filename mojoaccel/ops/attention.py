@@ -99,7 +99,9 @@ def _four(ctx: KernelContext, node: Node, view: View) -> View:
     """View an operand as [batch, heads, length, depth]."""
     missing = 4 - len(view.shape)
     if missing >= 0:
-        return replace(view, shape=(*(1,) * missing, *view.shape), strides=(*(0,) * missing, *view.strides))
+        return replace(
+            view, shape=(*(1,) * missing, *view.shape), strides=(*(0,) * missing, *view.strides)
+        )
     shape, strides = list(view.shape), list(view.strides)
     while len(shape) > 4:
         if strides[0] != strides[1] * shape[1]:

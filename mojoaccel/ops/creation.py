@@ -15,7 +15,7 @@ def filled(attr: str | None, value: Any = 0) -> Callable[[PointwiseContext], str
 
 
 def arange(p: PointwiseContext) -> str:
-    """start + i * step."""
+    """Start + i * step."""
     start, step = p.node.attr("start", 0), p.node.attr("step", 1)
     index = p.body.cast(p.body.index(0), p.dtype)
     value = index if step == 1 else p.call("mul", index, p.const(step))

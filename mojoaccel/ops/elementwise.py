@@ -55,7 +55,7 @@ def binary(function: str, first: str = "self", second: str = "other") -> Build:
 
 
 def scaled(function: str) -> Build:
-    """x + alpha * y, x - alpha * y."""
+    """X + alpha * y, x - alpha * y."""
 
     def build(p: PointwiseContext) -> str:
         y = p.operand(1, "other")
@@ -78,7 +78,7 @@ def reversed_sub(p: PointwiseContext) -> str:
 
 
 def product(p: PointwiseContext) -> str:
-    """self * other; for bools, and."""
+    """Self * other; for bools, and."""
     function = "and_" if p.dtype == BOOL else "mul"
     return p.call(function, p.operand(0, "self"), p.operand(1, "other"))
 
@@ -184,7 +184,7 @@ def masked_fill(p: PointwiseContext) -> str:
 
 
 def convert(p: PointwiseContext) -> str:
-    """``aten._to_copy``, ``clone``: conversion, rounding to the stored type where it is narrower."""
+    """``aten._to_copy``, ``clone``: conversion, rounded to the stored type where narrower."""
     value = p.operand(0)
     stored = p.result.dtype
     if compute_dtype(stored) != stored:  # bf16, f16: round now, as PyTorch does
@@ -194,7 +194,7 @@ def convert(p: PointwiseContext) -> str:
 
 
 def add_product(function: str | None) -> Build:
-    """self + value * tensor1 * tensor2 (or / tensor2)."""
+    """Self + value * tensor1 * tensor2 (or / tensor2)."""
 
     def build(p: PointwiseContext) -> str:
         part = p.call("div" if function == "div" else "mul", p.operand(1), p.operand(2))
@@ -222,11 +222,40 @@ def op(name: str, build: Build, *overloads: str) -> OpDef:
     return OpDef(name, aten, Pointwise(build))
 
 
-FLOAT_UNARY = (
-    "exp exp2 expm1 log log2 log10 log1p tanh sinh cosh asinh acosh atanh sigmoid silu mish "
-    "erf erfc erfinv sin cos tan asin acos atan sqrt rsqrt reciprocal relu6 selu hardsigmoid "
-    "hardswish"
-).split()
+FLOAT_UNARY = [
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "tanh",
+    "sinh",
+    "cosh",
+    "asinh",
+    "acosh",
+    "atanh",
+    "sigmoid",
+    "silu",
+    "mish",
+    "erf",
+    "erfc",
+    "erfinv",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sqrt",
+    "rsqrt",
+    "reciprocal",
+    "relu6",
+    "selu",
+    "hardsigmoid",
+    "hardswish",
+]
 SAME_UNARY = ("neg", "sign", "relu", "square", "frac")
 ROUNDING = ("floor", "ceil", "round", "trunc")
 
@@ -265,10 +294,7 @@ OPS = (
     op("elu", with_numbers("elu", ("alpha", 1.0), ("scale", 1.0), ("input_scale", 1.0))),
     op("celu", with_numbers("celu", ("alpha", 1.0))),
     op("threshold", with_numbers("threshold", ("threshold", 0.0), ("value", 0.0))),
-    *(
-        op(n, compare(n), "Tensor", "Scalar")
-        for n in ("eq", "ne", "lt", "le", "gt", "ge")
-    ),
+    *(op(n, compare(n), "Tensor", "Scalar") for n in ("eq", "ne", "lt", "le", "gt", "ge")),
     op("logical_and", logical("and_")),
     op("logical_or", logical("or_")),
     op("logical_xor", logical("xor_")),
@@ -286,4 +312,3 @@ OPS = (
     op("addcdiv", add_product("div")),
     op("to", convert, "aten._to_copy.default", "aten.clone.default", "aten.to.dtype"),
 )
-

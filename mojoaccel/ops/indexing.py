@@ -56,9 +56,9 @@ def read_at(
     t = node.output.type
     program = Program.empty()
     triples = []
-    for held, stride, extent in indices:
-        if isinstance(held, Lazy) and held.kernel is not None:
-            held = ctx.realize_held(held)
+    for index, stride, extent in indices:
+        late = isinstance(index, Lazy) and index.kernel is not None
+        held = ctx.realize_held(index) if late else index
         name = program.include(held, t.shape)
         triples.append((program.body.cast(name, I64), stride, extent))
     leaf = program.leaf(source)
@@ -76,7 +76,11 @@ def lower_embedding(ctx: KernelContext, node: Node) -> None:
     weight = ctx.view(table)
     t = node.output.type
     source = View(
-        weight.buffer, weight.dtype, t.shape, (*(0,) * (t.rank - 1), weight.strides[1]), weight.offset
+        weight.buffer,
+        weight.dtype,
+        t.shape,
+        (*(0,) * (t.rank - 1), weight.strides[1]),
+        weight.offset,
     )
     held = spread(ctx, ctx.get(index), t.shape, 0)
     ctx.define(node, read_at(ctx, node, source, [(held, weight.strides[0], weight.shape[0])]))
@@ -90,7 +94,8 @@ def lower_index(ctx: KernelContext, node: Node) -> None:
     types = [ctx.type(indices[a]) for a in axes]
     if any(t.dtype == BOOL or t.dtype.name == "u8" for t in types):
         raise ctx.reject(
-            node, "indexing by a boolean mask gives a size known only at run time",
+            node,
+            "indexing by a boolean mask gives a size known only at run time",
             "use torch.where or multiply by the mask",
         )
     t = node.output.type
@@ -153,12 +158,12 @@ def lower_cat(ctx: KernelContext, node: Node) -> None:
     order = first.kernel.order if first.kernel is not None else storage_order(first)
     into = ctx.new_buffer(node.output.name, t, order)
     start: Size = 0
-    for name, lazy in zip(names, lazies, strict=True):
+    for name, part in zip(names, lazies, strict=True):
         length = ctx.type(name).shape[axis]
-        if lazy.dtype != t.dtype:
-            lazy = ctx.pointwise(
-                node, [lazy], lambda p: p.operand(0), TensorType(t.dtype, lazy.shape)
-            )
+        lazy = part
+        if part.dtype != t.dtype:
+            wanted = TensorType(t.dtype, part.shape)
+            lazy = ctx.pointwise(node, [part], lambda p: p.operand(0), wanted)
         ctx.store(replace(lazy, nodes=(*lazy.nodes, node)), window(into, axis, start, length))
         start = start + length
     ctx.define(node, into)
@@ -221,7 +226,7 @@ def slice_bounds(node: Node, extent: Size) -> tuple[Size, Size, int]:
             return extent
         if isinstance(value, int) and value < 0:
             return size_max(extent + value, 0)
-        if value == extent or value == 0:
+        if value in (extent, 0):
             return value  # type: ignore[no-any-return]
         return size_min(value, extent)
 
@@ -250,9 +255,7 @@ def lower_slice_scatter(ctx: KernelContext, node: Node) -> None:
         inside = window(into, axis, start, length)
         strides = tuple(s * step if a == axis else s for a, s in enumerate(inside.strides))
         inside = replace(inside, strides=strides)
-    value = ctx.pointwise(
-        node, [lazy], lambda p: p.operand(0), TensorType(t.dtype, inside.shape)
-    )
+    value = ctx.pointwise(node, [lazy], lambda p: p.operand(0), TensorType(t.dtype, inside.shape))
     ctx.store(value, inside)
     ctx.define(node, into)
 
@@ -267,4 +270,3 @@ OPS = (
     OpDef("slice_scatter", ("aten.slice_scatter.default",), Kernel(lower_slice_scatter)),
     OpDef("select_scatter", ("aten.select_scatter.default",), Kernel(lower_slice_scatter)),
 )
-

@@ -105,9 +105,7 @@ def broadcast_view(view: View, shape: Sequence[Size]) -> View:
 def is_contiguous(view: View) -> bool:
     """Whether the elements lie in row-major order without gaps."""
     want = contiguous_strides(view.shape)
-    return all(
-        n == 1 or a == b for n, a, b in zip(view.shape, view.strides, want, strict=True)
-    )
+    return all(n == 1 or a == b for n, a, b in zip(view.shape, view.strides, want, strict=True))
 
 
 @dataclass

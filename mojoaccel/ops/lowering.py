@@ -42,8 +42,31 @@ from mojoaccel.ops.pointwise_nest import pointwise_call, storage_order
 from mojoaccel.ops.registry import PointwiseContext, compute_dtype
 
 COSTLY = frozenset(
-    "exp log tanh erf sigmoid gelu gelu_tanh silu softplus mish elu sin cos tan pow div erfc "
-    "log1p expm1 sqrt rsqrt atan2 gather".split()
+    [
+        "exp",
+        "log",
+        "tanh",
+        "erf",
+        "sigmoid",
+        "gelu",
+        "gelu_tanh",
+        "silu",
+        "softplus",
+        "mish",
+        "elu",
+        "sin",
+        "cos",
+        "tan",
+        "pow",
+        "div",
+        "erfc",
+        "log1p",
+        "expm1",
+        "sqrt",
+        "rsqrt",
+        "atan2",
+        "gather",
+    ]
 )
 """Functions too slow to be computed again for every pass of a multi-pass kernel."""
 
@@ -126,7 +149,9 @@ class KernelContext:
         """Return a weight in memory, packed as `layout` (a function of the artifact's packing)."""
         t = self.types[name]
         args = tuple(sorted((params or {}).items()))
-        label = "_".join([name, *(() if layout == "plain" else (layout, *(str(v) for _, v in args)))])
+        label = "_".join(
+            [name, *(() if layout == "plain" else (layout, *(str(v) for _, v in args)))]
+        )
         packed_shape = tuple(int(str(s)) for s in (t.shape if shape is None else shape))
         if label not in self.weights:
             self.weights[label] = PackedWeight(label, name, layout, args, t.dtype, packed_shape)
@@ -135,9 +160,7 @@ class KernelContext:
 
     # -- making values ----------------------------------------------------------------------
 
-    def new_buffer(
-        self, name: str, t: TensorType, order: Sequence[int] | None = None
-    ) -> View:
+    def new_buffer(self, name: str, t: TensorType, order: Sequence[int] | None = None) -> View:
         """Reserve memory for value `name`: its output buffer if it is one, else the arena."""
         index = self.output_names.get(name, -1)
         label = name

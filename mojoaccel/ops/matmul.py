@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 from mojoaccel.artifact.packing import panel_width
 from mojoaccel.ir.dims import Size, size_prod
@@ -12,6 +13,7 @@ from mojoaccel.ir.types import F32, F64, DType
 from mojoaccel.ops.lazy import Held, Lazy, broadcast_view
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext, compute_dtype
+
 
 def accumulate_dtype(dtype: DType) -> DType:
     """Return the type products are summed in."""
@@ -109,7 +111,7 @@ def rows_of(view: View) -> bool:
     if view.strides[-1] != 1 and view.shape[-1] != 1:
         return False
     outer = [(n, s) for n, s in zip(view.shape[:-1], view.strides[:-1], strict=True) if n != 1]
-    return all(a[1] == b[1] * b[0] for a, b in zip(outer, outer[1:], strict=False))
+    return all(a[1] == b[1] * b[0] for a, b in pairwise(outer))
 
 
 def row_stride(view: View, default: Size) -> Size:

@@ -85,8 +85,11 @@ def row_kernel(
 
 
 def row_scratch(ctx: KernelContext, rows: Size, cols: Size, acc: DType) -> Size:
-    """Return the scratch bytes per thread of a row kernel: a buffered row, or the partial results
-    of rows that all threads share (only fewer rows than threads are, so 64 bounds them)."""
+    """Return the scratch bytes per thread of a row kernel.
+
+    It holds a buffered row, or the partial results of rows that all threads share; only fewer rows
+    than threads are shared, so 64 bounds them.
+    """
     few = rows if isinstance(rows, int) and rows < 64 else 64
     slots = (cols + 256 * ctx.lanes(acc) - 1) // (256 * ctx.lanes(acc))
     return size_max(cols, slots * (3 * few)) * acc.size
@@ -242,15 +245,6 @@ def is_channels_last(ctx: KernelContext, name: str) -> bool:
         order = held.kernel.order if held.kernel is not None else storage_order(held)
         return len(held.shape) > 2 and list(order)[-1] == 1
     return len(held.shape) > 2 and channels_last(held) and held.shape[1] != 1
-
-
-def per_channel(view: View, rank: int) -> View:
-    """View a vector of C numbers as broadcast along every axis but 1."""
-    return replace(
-        view,
-        shape=(view.shape[0], *(1,) * (rank - 2)),
-        strides=(view.strides[0], *(0,) * (rank - 2)),
-    )
 
 
 def rewrite_batch_norm(b: GraphBuilder, node: Node) -> list[str]:

@@ -105,9 +105,11 @@ def pointwise_call(lazy: Lazy, into: View, body: Body, simd_bytes: int) -> Kerne
     lanes = group_lanes([into.dtype, *(op.dtype for op in lazy.ops)], simd_bytes)
     rank = len(into.shape)
     if rank <= 1:
-        closure = Closure("body", into.shape, (tuple(range(rank)),), tuple(leaves), (into,), body, 0)
-        args = (Arg("size", size_prod(into.shape)), Arg("closure", closure))
-        return KernelCall("maccel.loops", "pointwise_1d", (("W", lanes),), args)
+        closure = Closure(
+            "body", into.shape, (tuple(range(rank)),), tuple(leaves), (into,), body, 0
+        )
+        flat = (Arg("size", size_prod(into.shape)), Arg("closure", closure))
+        return KernelCall("maccel.loops", "pointwise_1d", (("W", lanes),), flat)
     coords = (tuple(range(rank - 1)), (rank - 1,))
     closure = Closure("body", into.shape, coords, tuple(leaves), (into,), body, 1)
     args = (

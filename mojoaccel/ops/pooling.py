@@ -111,4 +111,3 @@ OPS = (
         Kernel(lower_adaptive_avg_pool),
     ),
 )
-

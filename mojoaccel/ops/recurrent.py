@@ -129,4 +129,3 @@ def run_direction(
 
 
 OPS = (OpDef("lstm", ("aten.lstm.input",), Kernel(lower_lstm)),)
-

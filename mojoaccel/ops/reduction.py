@@ -45,7 +45,9 @@ def reduce_held(
     if isinstance(held, Lazy) and held.kernel is not None:
         held = ctx.realize(str(name))
     leaf = held if isinstance(held, View) else next((v for v in held.leaves), None)
-    order = memory_order(leaf) if leaf is not None and leaf.shape == t.shape else list(range(t.rank))
+    order = (
+        memory_order(leaf) if leaf is not None and leaf.shape == t.shape else list(range(t.rank))
+    )
     order = [a for a in order if t.shape[a] != 1] or order
     inner_kept: list[int] = []
     while order and order[-1] in kept and len(order) > 1:
@@ -75,15 +77,19 @@ def reduce_held(
         return KernelCall(
             "maccel.reduce",
             "reduce_columns" if columns else "reduce_rows",
-            (("op", f"maccel.reductions:{kind}"), ("W", ctx.lanes(dtype)), ("dt", dtype), ("out", result)),
+            (
+                ("op", f"maccel.reductions:{kind}"),
+                ("W", ctx.lanes(dtype)),
+                ("dt", dtype),
+                ("out", result),
+            ),
             (*(Arg("size", s) for s in sizes), Arg("closure", load), Arg("closure", store)),
             scratch=262144,
             flops=t.numel,
         )
 
-    store_coords = [tuple(position[a] for a in coords[0])]
-    if columns:
-        store_coords.append(tuple(position[a] for a in coords[2]))
+    # The store sees the kept axes only: coordinates 0 and 2 of the load.
+    store_coords = [tuple(position[a] for a in group) for group in (coords[0], *coords[2:])]
     return ctx.pending(
         node,
         build,
@@ -131,8 +137,12 @@ OPS = (
     OpDef("prod", ("aten.prod.dim_int", "aten.prod.default"), Kernel(lower_simple("Prod"))),
     OpDef("amax", ("aten.amax.default", "aten.max.default"), Kernel(lower_simple("Max"))),
     OpDef("amin", ("aten.amin.default", "aten.min.default"), Kernel(lower_simple("Min"))),
-    OpDef("any", ("aten.any.dim", "aten.any.dims", "aten.any.default"), Kernel(lower_simple("Any"))),
-    OpDef("all", ("aten.all.dim", "aten.all.dims", "aten.all.default"), Kernel(lower_simple("All"))),
+    OpDef(
+        "any", ("aten.any.dim", "aten.any.dims", "aten.any.default"), Kernel(lower_simple("Any"))
+    ),
+    OpDef(
+        "all", ("aten.all.dim", "aten.all.dims", "aten.all.default"), Kernel(lower_simple("All"))
+    ),
     OpDef("argmax", ("aten.argmax.default",), Kernel(lower_simple("ArgMax"))),
     OpDef("argmin", ("aten.argmin.default",), Kernel(lower_simple("ArgMin"))),
 )

@@ -82,6 +82,4 @@ NAMES = (
     "upsample_bicubic2d",
 )
 
-OPS = tuple(
-    OpDef(n, (f"aten.{n}.vec", f"aten.{n}.default"), Kernel(lower_upsample)) for n in NAMES
-)
+OPS = tuple(OpDef(n, (f"aten.{n}.vec", f"aten.{n}.default"), Kernel(lower_upsample)) for n in NAMES)

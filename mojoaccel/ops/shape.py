@@ -9,9 +9,9 @@ from typing import Any
 from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.graph import GraphBuilder, Node
 from mojoaccel.ir.plan import View
-from mojoaccel.ir.types import TensorType
-from mojoaccel.ops.lazy import contiguous_strides
+from mojoaccel.ir.types import BOOL, TensorType
 from mojoaccel.ops.indexing import slice_bounds, window
+from mojoaccel.ops.lazy import contiguous_strides
 from mojoaccel.ops.registry import Decompose, OpDef, ViewOp
 
 
@@ -187,9 +187,7 @@ def rewrite_unbind(b: GraphBuilder, node: Node) -> Sequence[str]:
     x = node.inputs[0]
     assert x is not None
     axis = axis_of(node, b.types[x].rank)
-    return [
-        b.add("select", [x], v.type, dim=axis, index=i) for i, v in enumerate(node.outputs)
-    ]
+    return [b.add("select", [x], v.type, dim=axis, index=i) for i, v in enumerate(node.outputs)]
 
 
 def rewrite_stack(b: GraphBuilder, node: Node) -> Sequence[str]:
@@ -272,18 +270,12 @@ def rewrite_vector_norm(b: GraphBuilder, node: Node) -> Sequence[str]:
     if order == 1:
         return [b.add("sum", [size], t, **rest)]
     if order == 0:
-        some = b.add("ne", [x, None], TensorType(_bool(), xt.shape), other=0)
+        some = b.add("ne", [x, None], TensorType(BOOL, xt.shape), other=0)
         count = b.add("to", [some], wide, dtype=t.dtype.torch)
         return [b.add("sum", [count], t, **rest)]
     powers = b.add("pow", [size, None], wide, exponent=order)
     total = b.add("sum", [powers], t, **rest)
     return [b.add("pow", [total, None], t, exponent=1.0 / order)]
-
-
-def _bool():  # type: ignore[no-untyped-def]
-    from mojoaccel.ir.types import BOOL
-
-    return BOOL
 
 
 def total_elements(shape: Sequence[Size]) -> Size:

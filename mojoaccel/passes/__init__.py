@@ -1,0 +1,1 @@
+"""The optimize stage: named passes from `TracedModel` to `Plan`."""

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from mojoaccel.ir.graph import Graph, Node
 from mojoaccel.passes.rewrite import live_nodes, rename_inputs
 
-RANDOM = frozenset({"rand", "randn", "rand_like", "randn_like", "bernoulli", "multinomial", "dropout"})
+RANDOM = frozenset(
+    {"rand", "randn", "rand_like", "randn_like", "bernoulli", "multinomial", "dropout"}
+)
 """Operators whose equal calls differ."""
 
 

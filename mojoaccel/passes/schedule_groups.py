@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from mojoaccel.errors import error
-from mojoaccel.ir.dims import Size
 from mojoaccel.ir.graph import Graph, Node
 from mojoaccel.ir.plan import Buffer, View
-from mojoaccel.ops.lazy import Lazy, as_lazy, contiguous_strides, is_contiguous
+from mojoaccel.ops.lazy import as_lazy, contiguous_strides, is_contiguous
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.registry import Kernel, Pointwise, ViewOp, load_registry
 from mojoaccel.products import StateSpec
@@ -31,12 +28,10 @@ def schedule_groups(
         lower_node(context, node)
     for index, name in enumerate(graph.outputs):
         _finish_output(context, index, name)
-    for index, state in enumerate(states):
+    for state in states:
         target = context.held[state.weight]
         assert isinstance(target, View)
-        source = context.realize(state.output)
-        context.store(as_lazy(source), replace(target, buffer=f"{state.weight}"))
-        del index
+        context.store(as_lazy(context.realize(state.output)), target)
     return context
 
 
@@ -64,13 +59,11 @@ def lower_node(context: KernelContext, node: Node) -> None:
 def _finish_output(context: KernelContext, index: int, name: str) -> None:
     view = context.realize(name)
     buffer = context.buffers[view.buffer]
-    whole: Size = context.types[name].numel
-    if buffer.space == "output" and buffer.index == index and buffer.numel == whole:
-        if view.offset == 0 and is_contiguous(view):
-            return
+    mine = buffer.space == "output" and buffer.index == index
+    if mine and buffer.numel == context.types[name].numel and is_contiguous(view):
+        return
     t = context.types[name]
     label = f"output_{index}"
     context.buffers[label] = Buffer(label, t.dtype, t.numel, "output", index)
     into = View(label, t.dtype, t.shape, contiguous_strides(t.shape))
-    held: Lazy = as_lazy(view)
-    context.store(held, into)
+    context.store(as_lazy(view), into)

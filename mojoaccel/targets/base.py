@@ -55,7 +55,7 @@ def read_target(text: str) -> Target:
 
 def make_target(text: str, triple: str, model: str, tail: str) -> Target:
     """Build a target from a CPU model and a string of +/- features."""
-    arch = triple.split("-")[0]
+    arch = triple.split("-", maxsplit=1)[0]
     table = feature_table(arch)
     if model not in CPU_MODELS:
         known = ", ".join(sorted(CPU_MODELS))

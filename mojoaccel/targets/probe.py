@@ -90,11 +90,10 @@ def host_target(arch: str, flags: frozenset[str]) -> Target:
     triple = f"{arch}-unknown-linux-gnu"
     if arch == "aarch64":
         return make_target("cpu", triple, "neoverse-n1", "")
-    for model, needed in X86_CHOICE:
-        if needed <= flags:
-            break
-    else:
+    fitting = [name for name, needed in X86_CHOICE if needed <= flags]
+    if not fitting:
         raise error("MA104", "this processor lacks AVX2 and FMA (x86-64-v3)")
+    model = fitting[0]
     table = feature_table(arch)
     implied = set(CPU_MODELS[model])
     # AMX is named whether or not the model implies it: hypervisors often hide it.
