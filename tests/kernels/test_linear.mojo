@@ -11,7 +11,7 @@ from team_fixture import buffer, control_block, filled
 
 
 def check[
-    a_dt: DType, b_dt: DType, N: Int, K: Int, vectors: Int
+    a_dt: DType, b_dt: DType, N: Int, K: Int, vectors: Int, widen: Bool = False
 ](rows: Int, padding: Int, team_size: Int) raises:
     comptime acc = DType.float64 if a_dt == DType.float64 else DType.float32
     comptime NR = vectors * simd_width_of[acc]()
@@ -37,9 +37,11 @@ def check[
         for i in range(w):
             calls[unsafe_offset=row * N + col + i] += 1
 
-    var block = control_block(team_size, max(64, linear_scratch[K, NR, acc]()))
+    var block = control_block(
+        team_size, max(64, linear_scratch[K, NR, acc, a_dt, b_dt, widen]())
+    )
     for tid in range(team_size):
-        linear[N=N, K=K, NR=NR, acc=acc](
+        linear[N=N, K=K, NR=NR, acc=acc, widen=widen](
             Team(block, tid), rows, a, a_row, packed, store
         )
     for i in range(rows):
@@ -88,6 +90,10 @@ def test_other_types() raises:
     check[DType.bfloat16, DType.bfloat16, 50, 20, 3](11, 1, 2)
     check[DType.float16, DType.float16, 50, 20, 3](11, 0, 2)
     check[DType.float32, DType.bfloat16, 50, 20, 3](11, 0, 1)
+    check[DType.float32, DType.bfloat16, 50, 20, 3, True](21, 0, 2)
+    check[DType.float16, DType.float32, 50, 20, 3, True](21, 0, 2)
+    check[DType.bfloat16, DType.bfloat16, 50, 1100, 3, True](150, 3, 2)
+    check[DType.bfloat16, DType.bfloat16, 50, 20, 3, True](3, 0, 2)
 
 
 def test_partition_covers_every_tile_once() raises:

@@ -101,3 +101,39 @@ def pack_panel[
             target[unsafe_offset=k * NR + i] = source[
                 unsafe_offset=k * row + i * col
             ].cast[acc]()
+
+
+@no_inline
+def widen_rows[
+    acc: DType, dt: DType, //
+](
+    source: Ptr[dt],
+    row: Int,
+    rows: Int,
+    depth: Int,
+    target: Ptr[acc],
+    target_row: Int,
+):
+    """Copies dense rows in the type they are summed in.
+
+    Broadcasting a bfloat16 takes several instructions and a row is broadcast once per panel.
+
+    Args:
+        source: First row.
+        row: Elements between rows of the source.
+        rows: Rows.
+        depth: Elements of a row.
+        target: First row of the copy.
+        target_row: Elements between its rows.
+    """
+    comptime W = simd_width_of[acc]()
+    for i in range(rows):
+        var from_row = source.unsafe_offset(i * row)
+        var to_row = target.unsafe_offset(i * target_row)
+        var j = 0
+        while j + W <= depth:
+            to_row.unsafe_store(j, from_row.unsafe_load[width=W](j).cast[acc]())
+            j += W
+        while j < depth:
+            to_row[unsafe_offset=j] = from_row[unsafe_offset=j].cast[acc]()
+            j += 1
