@@ -77,12 +77,12 @@ def bench(request: BenchRequest, show: Callable[[str], None] = lambda text: None
         MojoaccelError: MA903 a rival or dim is unknown, or a rival lacks its model; MA6xx the
             artifact cannot be read; MA2xx the model cannot be loaded or run.
     """
-    check_rivals(request)
+    check_rivals(request.rivals, request.model is not None)
     with tempfile.TemporaryDirectory(prefix="mojoaccel-bench-") as name:
         return _Bench(request, Path(name), show).run()
 
 
-def check_rivals(request: BenchRequest) -> None:
+def check_rivals(rivals: Sequence[str], has_model: bool) -> None:
     """Refuse rivals that are unknown, or that have no PyTorch model to run.
 
     Raises:
@@ -90,13 +90,13 @@ def check_rivals(request: BenchRequest) -> None:
     """
     from mojoaccel.settings import nearest
 
-    for name in request.rivals:
+    for name in rivals:
         if name not in BASELINES:
             raise error("MA903", f"no rival is called {name}", hint=nearest(name, BASELINES))
-    if request.rivals and request.model is None:
+    if rivals and not has_model:
         raise error(
             "MA903",
-            f"{request.rivals[0]} needs the PyTorch model, which an artifact does not hold",
+            f"{rivals[0]} needs the PyTorch model, which an artifact does not hold",
             hint="bench the model itself, or add --model FILE.py",
         )
 
@@ -259,7 +259,7 @@ class _Bench:
             name=contender.name,
             status="ok",
             version=contender.version,
-            summary=summarize([t for times in contender.rounds for t in times]),
+            summary=summarize(contender.rounds),
             rounds=tuple(float(np.median(times)) / 1e6 for times in contender.rounds),
             speedup=None if eager is None else speed_ratio(contender.rounds, eager.rounds),
             accuracy=accuracy,

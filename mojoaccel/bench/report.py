@@ -198,8 +198,9 @@ def footnotes(report: BenchReport) -> list[str]:
     lines.append(_reference_line(report))
     lines += [_energy_line(report), _machine_line(report)]
     lines.append(
-        "median over all runs; spread is the interquartile range over the median; ratios are "
-        f"medians over the rounds; a percentile needs {BEYOND} runs beyond it"
+        "median of all runs, every round weighing the same; spread is the interquartile range "
+        f"over the median; ratios are medians over the rounds; a percentile needs {BEYOND} runs "
+        "beyond it"
     )
     lines += [f"{r.name}: {r.status}, {r.detail}" for r in report.runners if r.detail]
     lines += [

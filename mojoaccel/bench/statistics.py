@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+Times = np.ndarray[Any, np.dtype[np.float64]]
 PERCENTILES = (50, 90, 95, 99)
 BEYOND = 5
 """A percentile is reported when at least this many runs lie beyond it: p50 from 10 runs on, p90
-from 50, p95 from 100, p99 from 500. With fewer, chance decides its value."""
+from 50, p95 from 100, p99 from 500. With fewer, chance decides its value. Runs are counted as
+`effective_runs` does."""
 
 SETTLED_WITHIN = 0.03
 """A warm-up is over when the medians of three windows in a row lie within this of each other."""
@@ -92,32 +94,51 @@ class Ratio:
     high: float
 
 
-def supports(percent: int, runs: int) -> bool:
+def supports(percent: int, runs: float) -> bool:
     """Return whether a sample of `runs` supports a percentile (see `BEYOND`)."""
     return runs * (100 - percent) >= BEYOND * 100
 
 
-def summarize(times_ns: Sequence[int]) -> Summary:
-    """Summarize run times in nanoseconds.
+def summarize(rounds: Sequence[Sequence[int]]) -> Summary:
+    """Summarize run times in nanoseconds; every round weighs the same.
+
+    A turn is limited by time, so a round in which the machine was busy holds fewer runs. Counting
+    runs alike would let the fast rounds outvote the slow ones.
 
     Raises:
-        ValueError: There are none.
+        ValueError: There are no runs.
     """
-    if not times_ns:
+    filled = [r for r in rounds if len(r)]
+    if not filled:
         raise ValueError("no runs to summarize")
-    times = np.sort(np.asarray(times_ns, dtype=np.float64)) / 1e6
-    median = float(np.median(times))
-    lower, upper = np.percentile(times, (25, 75))
-    supported = [p for p in PERCENTILES if supports(p, len(times))]
+    times = np.concatenate([np.asarray(r, dtype=np.float64) for r in filled]) / 1e6
+    weights = np.concatenate([np.full(len(r), 1 / len(r)) for r in filled])
+    lower, median, upper = _quantiles(times, weights, (0.25, 0.5, 0.75))
+    supported = [p for p in PERCENTILES if supports(p, effective_runs(filled))]
+    values = _quantiles(times, weights, [p / 100 for p in supported])
     return Summary(
         runs=len(times),
         median=median,
-        percentiles=tuple((p, float(np.percentile(times, p))) for p in supported),
-        lower=float(lower),
-        upper=float(upper),
-        mad=float(np.median(np.abs(times - median))),
-        fastest=float(times[0]),
+        percentiles=tuple(zip(supported, values, strict=True)),
+        lower=lower,
+        upper=upper,
+        mad=_quantiles(np.abs(times - median), weights, (0.5,))[0],
+        fastest=float(times.min()),
     )
+
+
+def effective_runs(rounds: Sequence[Sequence[int]]) -> float:
+    """Return how many equally weighted runs say as much as these (Kish's effective size)."""
+    filled = [r for r in rounds if len(r)]
+    return float(len(filled) ** 2 / sum(1 / len(r) for r in filled))
+
+
+def _quantiles(times: Times, weights: Times, shares: Sequence[float]) -> list[float]:
+    """Interpolate between the middles of the runs' weights, laid end to end in order of time."""
+    order = np.argsort(times, kind="stable")
+    ends = np.cumsum(weights[order])
+    middles = (ends - weights[order] / 2) / ends[-1]
+    return [float(v) for v in np.interp(shares, middles, times[order])]
 
 
 def speed_ratio(ours: Sequence[Sequence[int]], theirs: Sequence[Sequence[int]]) -> Ratio | None:
