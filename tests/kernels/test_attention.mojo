@@ -11,6 +11,7 @@ from maccel.types import Args, Ptr, arg_int, arg_ptr
 from team_fixture import buffer, filled
 
 comptime F = DType.float32
+comptime LOWEST = -3.4028234663852886e38
 
 
 @always_inline
@@ -18,6 +19,13 @@ def hidden(b: Int, h: Int, i: Int, j: Int) -> Bool:
     """The mask of the tests: scattered holes, and every fifth query sees nothing.
     """
     return (b + h + 3 * i + 5 * j) % 7 == 0 or (i + h) % 5 == 4
+
+
+@always_inline
+def drowned(h: Int, i: Int) -> Bool:
+    """Rows whose mask is the lowest finite float32: scores drown, weights are equal.
+    """
+    return (i + h) % 5 == 3
 
 
 def task[
@@ -45,6 +53,8 @@ def task[
             values[t] = Scalar[acc](0.25) * Scalar[acc]((i + j + t) % 3)
             if hidden(b, h, i, j + t):
                 values[t] = -1 / Scalar[acc](0)
+            elif drowned(h, i):
+                values[t] = Scalar[acc](LOWEST)
         return values
 
     @always_inline
@@ -136,6 +146,8 @@ def check[
                     s = s / sqrt(Float64(D))
                     comptime if has_mask:
                         s += 0.25 * Float64((i + j) % 3)
+                        if drowned(h, i):
+                            s = LOWEST
                         if hidden(b, h, i, j):
                             s = -1e300
                     comptime if causal:
@@ -193,6 +205,8 @@ def test_masked_causal_and_odd_depths() raises:
 
 
 def test_few_queries_split_the_keys() raises:
+    for length in range(1, 10):
+        check[F, F, 33, 17, True, True](1, 3, length, 600, 1, 1)
     check[F, F, 64, 64, False, False](1, 1, 1, 1500, 1, 4)
     check[F, F, 64, 64, False, False](1, 14, 1, 1500, 7, 4)
     check[F, F, 33, 17, True, True](1, 2, 3, 1100, 1, 4)

@@ -9,7 +9,7 @@ from maccel.attention_block import (
     Heads,
     attend,
     copy_queries,
-    weight,
+    weight_of,
 )
 from maccel.gemm import tile_rows
 from maccel.math_poly import INF, constant
@@ -139,7 +139,8 @@ def attention[
     var key_heads = heads // group
     var rows = group * q_len
     var items = batch * key_heads
-    var factor = (scale * LOG2_E).cast[acc]()
+    comptime unit = 1.0 if has_mask else LOG2_E
+    var factor = (scale * unit).cast[acc]()
 
     # Few heads with few queries: every thread takes a range of the keys of all heads.
     var split = (
@@ -231,7 +232,7 @@ def attention[
         team.barrier()
         var mine = team.share(items * rows)
         for i in range(mine.begin, mine.end):
-            var inverse = combine(team, buffers, i)
+            var inverse = combine[has_mask](team, buffers, i)
             var h = i // q_len
             store_row[B.W, DV](
                 buffers.output.unsafe_offset(i * B.value_depth),
@@ -261,7 +262,7 @@ def store_row[
 
 @no_inline
 def combine[
-    acc: DType, D: Int, DV: Int, //
+    acc: DType, D: Int, DV: Int, //, has_mask: Bool
 ](team: Team, buffers: Buffers[acc, D, DV], row: Int) -> Scalar[acc]:
     """Adds up what the threads found for their keys of one row, into this thread's output.
 
@@ -282,13 +283,15 @@ def combine[
     if top == constant[acc, 1](-INF):
         top = 0
     var total = Scalar[acc](0)
-    var own = weight(buffers.top[unsafe_offset=row] - top)
+    var own = weight_of[has_mask](buffers.top[unsafe_offset=row] - top)
     var line = buffers.output.unsafe_offset(row * B.value_depth)
     for d in range(0, B.value_depth, W):
         line.unsafe_store(d, line.unsafe_load[width=W](d) * own)
     for t in range(team.size):
         var other = t * stride - mine
-        var part = weight(buffers.top[unsafe_offset=other + row] - top)
+        var part = weight_of[has_mask](
+            buffers.top[unsafe_offset=other + row] - top
+        )
         total += part * buffers.total[unsafe_offset=other + row]
         if t != team.id:
             for d in range(0, B.value_depth, W):

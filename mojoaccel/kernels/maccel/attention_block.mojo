@@ -7,7 +7,8 @@ softmax: Milakov and Gimelshein 2018; Rabe and Staats 2021; Dao et al. 2022).
 """
 
 from std.math import fma, iota
-from std.sys import simd_width_of, size_of
+from std.memory import stack_allocation
+from std.sys import simd_width_of
 
 from maccel.dot import DOT_COLS, DOT_ROWS, dot_rows
 from maccel.gemm import gemm_rows, tile_rows
@@ -79,7 +80,6 @@ struct Buffers[acc: DType, D: Int, DV: Int](
         + Self.output_elements
         + Self.tile * KEYS
         + 2 * BLOCK_ROWS
-        + 16
         + (BLOCK_ROWS * Self.D + 15) // 16 * 16
     )
 
@@ -95,8 +95,6 @@ struct Buffers[acc: DType, D: Int, DV: Int](
     """Largest score of each row so far."""
     var total: Ptr[Self.acc]
     """Sum of the row's exponentials relative to `top`."""
-    var largest: Ptr[Self.acc]
-    """Largest score of each row of the tile."""
     var queries: Ptr[Self.acc]
     """Scaled queries, [BLOCK_ROWS][D]."""
 
@@ -108,8 +106,7 @@ struct Buffers[acc: DType, D: Int, DV: Int](
         self.scores = self.output.unsafe_offset(Self.output_elements)
         self.top = self.scores.unsafe_offset(Self.tile * KEYS)
         self.total = self.top.unsafe_offset(BLOCK_ROWS)
-        self.largest = self.total.unsafe_offset(BLOCK_ROWS)
-        self.queries = self.largest.unsafe_offset(16)
+        self.queries = self.total.unsafe_offset(BLOCK_ROWS)
 
 
 @no_inline
@@ -142,7 +139,8 @@ def copy_queries[
 
 
 comptime LOG2_E = 1.44269504088896340736
-"""Scores are computed in units of ln 2, so that weights are powers of two."""
+"""Weights are powers of two. Without a mask the queries carry this factor; with one the
+differences of scores do, lest a mask of the lowest finite value become infinite."""
 
 
 @always_inline
@@ -196,20 +194,19 @@ def mask_row[
     comptime W = simd_width_of[acc]()
     comptime V = SIMD[acc, W]
     var none = constant[acc, W](-INF)
-    var scale = constant[acc, W](LOG2_E)
     var high = none
     var j = 0
     while j + W <= valid:
         var s = scores.unsafe_load[width=W](j)
         comptime if has_mask:
-            s = fma(mask[W](j), scale, s)
+            s += mask[W](j)
             scores.unsafe_store(j, s)
         high = s.gt(high).select(s, high)
         j += W
     if j < valid:
         comptime if has_mask:
             for t in range(j, valid):
-                scores[unsafe_offset=t] += mask[1](t) * scale[0]
+                scores[unsafe_offset=t] += mask[1](t)
         var seen = iota[DType.int32, W]().lt(Int32(valid - j))
         var s = seen.select(scores.unsafe_load[width=W](j), none)
         scores.unsafe_store(j, s)
@@ -222,8 +219,20 @@ def mask_row[
 
 
 @always_inline
+def weight_of[
+    acc: DType, w: SIMDLength, //, has_mask: Bool
+](difference: SIMD[acc, w]) -> SIMD[acc, w]:
+    """Computes the weight of a score that is `difference` above the row's largest.
+    """
+    comptime if has_mask:
+        return weight(difference * constant[acc, w](LOG2_E))
+    else:
+        return weight(difference)
+
+
+@always_inline
 def weigh_row[
-    acc: DType, //
+    acc: DType, //, has_mask: Bool
 ](
     scores: Ptr[acc],
     padded: Int,
@@ -250,13 +259,13 @@ def weigh_row[
     var shift = Scalar[acc](0) if now == none else now
     var sum = SIMD[acc, W](0)
     for t in range(0, padded, W):
-        var e = weight(scores.unsafe_load[width=W](t) - shift)
+        var e = weight_of[has_mask](scores.unsafe_load[width=W](t) - shift)
         scores.unsafe_store(t, e)
         sum += e
     var factor = Scalar[acc](0)
     var sums = sum.reduce_add()
     if not fresh:
-        factor = weight(before - shift)
+        factor = weight_of[has_mask](before - shift)
         sums = fma(total[], factor, sums)
     top[] = now
     total[] = sums
@@ -322,6 +331,7 @@ def attend[
     comptime in_place = v_dt == acc and DV % NR == 0
     var few = rows <= FEW_ROWS
     var tiles = (rows + MR - 1) // MR
+    var largest = stack_allocation[MR, Scalar[acc]]()
 
     for key in range(begin, end, KEYS):
         var count = min(KEYS, end - key)
@@ -368,7 +378,9 @@ def attend[
                 if seen <= 0:
                     continue
             if few:
-                for i in range(0, height, DOT_ROWS):
+                for start in range(0, height, DOT_ROWS):
+                    # The last group overlaps the one before rather than leave the tile.
+                    var i = min(start, max(0, height - DOT_ROWS))
                     for j in range(0, seen, DOT_COLS):
                         dot_rows[acc](
                             q.unsafe_offset(i * D),
@@ -410,20 +422,20 @@ def attend[
                 def additive[w: Int](j: Int) {imm} -> SIMD[acc, w]:
                     return mask[w](row, key + j)
 
-                var largest = mask_row[has_mask](
+                var high = mask_row[has_mask](
                     buffers.scores.unsafe_offset(i * KEYS),
                     valid,
                     padded,
                     additive,
                 ).reduce_max()
-                buffers.largest[unsafe_offset=i] = largest
+                largest[unsafe_offset=i] = high
             for i in range(height):
                 var at = base + r + i
-                var factor = weigh_row(
+                var factor = weigh_row[has_mask](
                     buffers.scores.unsafe_offset(i * KEYS),
                     padded,
                     fresh,
-                    buffers.largest[unsafe_offset=i],
+                    largest[unsafe_offset=i],
                     buffers.top.unsafe_offset(at),
                     buffers.total.unsafe_offset(at),
                 )
