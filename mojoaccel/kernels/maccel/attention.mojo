@@ -4,13 +4,12 @@ from std.sys import size_of
 
 from maccel.attention_block import (
     BLOCK_ROWS,
-    LOG2_E,
     Buffers,
     Heads,
     attend,
     copy_queries,
-    weight_of,
 )
+from maccel.attention_weights import LOG2_E, weight_of
 from maccel.gemm import tile_rows
 from maccel.math_poly import INF, constant
 from maccel.team import POOL_SCRATCH_BYTES, Team
