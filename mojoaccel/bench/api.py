@@ -124,17 +124,11 @@ class _Bench:
         track = Track(self.folder, self.threads, self.request.timeout, meter, self.show)
         contenders, reports = self._enter()
         reference = self._reference(track)
-        for contender in contenders:
-            if contender.name != OURS and BASELINES[contender.name].build is not None:
-                track.build(contender)
-        for contender in contenders:
-            if not contender.failure:
-                track.open(contender, self.folder / f"{contender.name}.npz")
-        opened = [c for c in contenders if not c.failure]
-        track.race(opened, self.request.seconds, self.request.rounds)
-        self.show("starting anew")
-        for contender in opened:
-            track.restart(contender)
+        try:
+            self._measure(track, contenders)
+        finally:
+            for contender in contenders:
+                contender.kill()
         reports += self._read(contenders, reference)
         order = [OURS, *self.request.rivals]
         own = own_error(reference)
@@ -158,6 +152,19 @@ class _Bench:
             stages=dict(self.request.stages),
             cached=tuple(self.request.cached),
         )
+
+    def _measure(self, track: Track, contenders: Sequence[Contender]) -> None:
+        for contender in contenders:
+            if contender.name != OURS and BASELINES[contender.name].build is not None:
+                track.build(contender)
+        for contender in contenders:
+            if not contender.failure:
+                track.open(contender, self.folder / f"{contender.name}.npz")
+        opened = [c for c in contenders if not c.failure]
+        track.race(opened, self.request.seconds, self.request.rounds)
+        self.show("starting anew")
+        for contender in opened:
+            track.restart(contender)
 
     def _name(self) -> str:
         if self.request.model is not None:

@@ -71,7 +71,7 @@ class WorkerProcess:
         line = json.dumps({"do": do, **request}) + "\n"
         try:
             os.write(self._requests, line.encode())
-        except BrokenPipeError:
+        except OSError:
             raise WorkerFailed(self._epitaph()) from None
         reply: dict[str, Any] = json.loads(self._read_line(timeout))
         if "failed" in reply:
@@ -82,14 +82,18 @@ class WorkerProcess:
         return reply
 
     def close(self) -> None:
+        """End the process in good order."""
+        with suppress(WorkerFailed):
+            self.ask("close", 5.0)
+        self.kill()
+
+    def kill(self) -> None:
         """End the process and what it started; a second call does nothing."""
-        if self._process.returncode is None:
-            self._resume()
-            with suppress(WorkerFailed):
-                self.ask("close", 5.0)
-            self._kill()
-            for end in (self._requests, self._replies):
+        self._kill()
+        for end in (self._requests, self._replies):
+            with suppress(OSError):
                 os.close(end)
+        self._requests = self._replies = -1
 
     def _read_line(self, timeout: float) -> bytes:
         deadline = time.monotonic() + timeout
@@ -107,9 +111,10 @@ class WorkerProcess:
         return line
 
     def _kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
     def _pause(self) -> None:
         self._paused = True

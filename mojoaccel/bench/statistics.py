@@ -135,10 +135,11 @@ def effective_runs(rounds: Sequence[Sequence[int]]) -> float:
 
 def _quantiles(times: Times, weights: Times, shares: Sequence[float]) -> list[float]:
     """Interpolate between the middles of the runs' weights, laid end to end in order of time."""
-    order = np.argsort(times, kind="stable")
+    order = np.lexsort((weights, times))
     ends = np.cumsum(weights[order])
     middles = (ends - weights[order] / 2) / ends[-1]
-    return [float(v) for v in np.interp(shares, middles, times[order])]
+    # The sums of weights leave noise in the last digits.
+    return [round(float(v), 9) for v in np.interp(shares, middles, times[order])]
 
 
 def speed_ratio(ours: Sequence[Sequence[int]], theirs: Sequence[Sequence[int]]) -> Ratio | None:

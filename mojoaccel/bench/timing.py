@@ -63,12 +63,18 @@ class Contender:
     def fail(self, e: WorkerFailed) -> None:
         """Drop out."""
         self.failure, self.code = str(e), e.code
-        self.close()
+        self.kill()
 
     def close(self) -> None:
-        """End the process."""
+        """End the process in good order."""
         if self.process is not None:
             self.process.close()
+            self.process = None
+
+    def kill(self) -> None:
+        """End the process whatever it is doing."""
+        if self.process is not None:
+            self.process.kill()
             self.process = None
 
 
@@ -104,7 +110,7 @@ class Track:
         try:
             return worker.ask(do, self.timeout, **request)
         finally:
-            worker.close()
+            worker.kill()
 
     def build(self, contender: Contender) -> None:
         """Compile a rival ahead of time, in a process of its own."""
@@ -161,9 +167,15 @@ class Track:
                 self._turn(contender, seconds / count)
             running = [c for c in running if not c.failure]
         for contender in running:
-            assert contender.process is not None
-            contender.memory = contender.process.ask("memory", 60.0)["bytes"]
-            contender.close()
+            self._finish(contender)
+
+    def _finish(self, contender: Contender) -> None:
+        assert contender.process is not None
+        try:
+            contender.memory = contender.process.ask("memory", self.timeout)["bytes"]
+        except WorkerFailed as e:
+            contender.fail(e)
+        contender.close()
 
     def _warm(self, contender: Contender) -> None:
         self.show(f"warming up {contender.name}")
