@@ -5,6 +5,7 @@ A C symbol may have one signature per program (Mojo 1.2.0), so nobody else calls
 """
 
 from std.ffi import external_call
+from std.memory import stack_allocation
 from std.sys import CompilationTarget
 
 from maccel.types import Args, Ptr
@@ -15,9 +16,7 @@ comptime FUTEX_WAKE_PRIVATE = 129
 
 
 @always_inline
-def syscall(
-    number: Int, a: Int, b: Int, c: Int, d: Int
-) -> Int:
+def syscall(number: Int, a: Int, b: Int, c: Int, d: Int) -> Int:
     """Calls the kernel directly."""
     return external_call["syscall", Int](number, a, b, c, d)
 
@@ -27,6 +26,18 @@ def futex(word: Args, operation: Int, value: Int):
     """Waits while the low half of `word` equals `value`, or wakes waiters."""
     comptime number = 202 if CompilationTarget.is_x86() else 98
     _ = syscall(number, Int(word), operation, value, 0)
+
+
+def set_signal_mask(mask: Int) -> Int:
+    """Blocks the signals of `mask` (bit n - 1 is signal n) in this thread; returns the old mask.
+    """
+    comptime number = 14 if CompilationTarget.is_x86() else 135
+    var sets = stack_allocation[2, Int64]()
+    sets[unsafe_offset=0] = Int64(mask)
+    sets[unsafe_offset=1] = 0
+    # rt_sigprocmask(SIG_SETMASK, new, old, 8)
+    _ = syscall(number, 2, Int(sets), Int(sets.unsafe_offset(1)), 8)
+    return Int(sets[unsafe_offset=1])
 
 
 @always_inline
@@ -57,7 +68,8 @@ def allocate(bytes: Int) -> Int:
 
 @always_inline
 def map_file(descriptor: Int32, bytes: Int) -> Int:
-    """Maps a file for reading; pages are shared with every process that maps it."""
+    """Maps a file for reading; pages are shared with every process that maps it.
+    """
     # PROT_READ, MAP_SHARED
     var address = external_call["mmap", Int](
         Int(0), bytes, Int32(1), Int32(1), descriptor, Int(0)
@@ -74,7 +86,8 @@ def release(address: Int, bytes: Int):
 
 @always_inline
 def advise(address: Int, bytes: Int, advice: Int):
-    """Tells the kernel how memory will be used (14: huge pages, 3: will need)."""
+    """Tells the kernel how memory will be used (14: huge pages, 3: will need).
+    """
     _ = external_call["madvise", Int32](address, bytes, Int32(advice))
 
 

@@ -8,9 +8,11 @@ A fused group runs as one task on every thread of the session's pool. Each threa
         ...
 
 Layout of the pool's control block (64-bit words; `pool.mojo` owns it):
-    0 generation, 8 threads still running, 16 team size of the current task, 24 task, 32 args,
-    40 stop, 48 sleepers, 56 barrier arrivals, 64 barrier phase, 72 scratch address,
-    73 scratch bytes per thread. Words that threads write often sit on cache lines of their own.
+    0 generation, 8 threads still running, 16 team size of the current task, 17 task, 18 args,
+    19 stop, 56 barrier arrivals, 64 barrier phase, 72 scratch address, 73 scratch bytes per
+    thread, 74 pauses that a wait may spin, 80 threads, 81 process, 128 one line per thread.
+    Words that several threads write sit on cache lines of their own; what describes a task lies
+    on one line.
 """
 
 from std.atomic import Atomic, Ordering
@@ -28,14 +30,20 @@ comptime POOL_BARRIER_COUNT = 56
 comptime POOL_BARRIER_PHASE = 64
 comptime POOL_SCRATCH = 72
 comptime POOL_SCRATCH_BYTES = 73
+comptime POOL_SPIN = 74
 
 
 @always_inline
 def spin_pause():
-    """Tells the core that this thread waits in a loop (PAUSE on x86, nothing elsewhere).
+    """Tells the core that this thread waits in a loop (PAUSE on x86, ISB on Arm).
+
+    Arm's YIELD does nothing on most cores; ISB drains the pipeline and takes about as long as
+    PAUSE.
     """
     comptime if CompilationTarget.is_x86():
         llvm_intrinsic["llvm.x86.sse2.pause", NoneType]()
+    else:
+        llvm_intrinsic["llvm.aarch64.isb", NoneType](Int32(15))
 
 
 @fieldwise_init
@@ -91,13 +99,14 @@ struct Team(Copyable, Movable, TrivialRegisterPassable):
                 phase_word, 1
             )
         else:
-            var spins = 0
+            var spins = Int64(0)
+            var limit = self.pool[unsafe_offset=POOL_SPIN]
             while (
                 Atomic[Int64].load[ordering=Ordering.ACQUIRE](phase_word)
                 == phase
             ):
-                spins += 1
-                if spins < 4000:
+                if spins < limit:
+                    spins += 1
                     spin_pause()
-                else:  # more threads than cores
+                else:  # other programs have the processors
                     yield_thread()
