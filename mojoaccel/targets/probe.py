@@ -9,16 +9,16 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from mojoaccel.errors import error
 from mojoaccel.products import Target, digest_json
 from mojoaccel.targets.base import make_target, read_target
-from mojoaccel.targets.features import CPU_MODELS, X86_CHOICE, feature_table, simd_bytes
+from mojoaccel.targets.features import CPU_CHOICE, consistent
+from mojoaccel.targets.limits import cpu_quota, memory_limit
 
 CPUINFO = Path("/proc/cpuinfo")
-CGROUP = Path("/sys/fs/cgroup")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -85,34 +85,27 @@ def host_target(arch: str, flags: frozenset[str]) -> Target:
     """Choose the CPU name and explicit features for a set of flags.
 
     Raises:
-        MojoaccelError: MA104, the processor is below x86-64-v3.
+        MojoaccelError: MA104, the processor is below x86-64-v3, or of another family.
     """
-    triple = f"{arch}-unknown-linux-gnu"
-    if arch == "aarch64":
-        return make_target("cpu", triple, "neoverse-n1", "")
-    fitting = [name for name, needed in X86_CHOICE if needed <= flags]
-    if not fitting:
-        raise error("MA104", "this processor lacks AVX2 and FMA (x86-64-v3)")
-    model = fitting[0]
-    table = feature_table(arch)
-    implied = set(CPU_MODELS[model])
-    # AMX is named whether or not the model implies it: hypervisors often hide it.
-    tail = "".join(
-        ("+" if flag in flags else "-") + llvm
-        for flag, llvm in table.items()
-        if (flag in flags) != (flag in implied)
-    )
-    target = make_target("cpu", triple, model, tail)
-    return replace(target, simd_bytes=simd_bytes(arch, flags))
+    choices = CPU_CHOICE.get(arch)
+    if choices is None:
+        raise error("MA104", f"{arch} processors are not supported")
+    usable = consistent(flags)
+    model = next((name for name, needed in choices if needed <= usable), None)
+    if model is None:
+        needed = choices[-1][1]
+        lacks = ", ".join(sorted(needed - usable))
+        raise error("MA104", f"this processor cannot run compiled models; it lacks {lacks}")
+    return make_target(f"{arch}-unknown-linux-gnu", model, usable)
 
 
 def probe() -> Machine:
     """Read the machine."""
     arch = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
-    fields = read_cpuinfo(CPUINFO.read_text() if CPUINFO.exists() else "")
-    flags = frozenset((fields.get("flags") or fields.get("Features") or "").split())
+    said = read_cpuinfo(CPUINFO.read_text() if CPUINFO.exists() else "")
+    flags = frozenset((said.get("flags") or said.get("Features") or "").split())
     if not flags:
-        flags, fields = _from_cpuinfo_package(fields)
+        flags, said = _from_cpuinfo_package(said)
     permitted = None
     if "amx_tile" in flags:
         permitted = request_amx()
@@ -120,11 +113,11 @@ def probe() -> Machine:
             flags = frozenset(f for f in flags if not f.startswith("amx"))
     return Machine(
         arch,
-        fields.get("vendor_id"),
-        fields.get("model name"),
+        said.get("vendor_id"),
+        said.get("model name"),
         flags,
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        cgroup_quota(),
+        cpu_quota(),
         cache_bytes(1, "Data"),
         cache_bytes(2, "Unified"),
         cache_bytes(3, "Unified"),
@@ -166,21 +159,6 @@ def request_amx() -> bool:
         return False
 
 
-def cgroup_quota() -> float | None:
-    """Return the processors' worth of time the control group allows, None if unlimited."""
-    try:
-        quota, period = (CGROUP / "cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        v1 = CGROUP / "cpu"
-        limit = int((v1 / "cpu.cfs_quota_us").read_text())
-        return None if limit <= 0 else limit / int((v1 / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
-
-
 def cache_bytes(level: int, kind: str) -> int | None:
     """Return the size of a cache in bytes, None if the system does not say."""
     for index in sorted(CACHES.glob("index*")) if CACHES.exists() else []:
@@ -199,18 +177,19 @@ def cache_bytes(level: int, kind: str) -> int | None:
 
 def memory_bytes() -> int | None:
     """Return physical memory in bytes, or the control group's lower limit."""
-    total = None
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        limit = (CGROUP / "memory.max").read_text().strip()
-        if limit != "max":
-            total = min(total, int(limit))
     except (OSError, ValueError):
-        pass
-    return total
+        return memory_limit()
+    limit = memory_limit()
+    return total if limit is None else min(total, limit)
 
 
 def machine_digest() -> str:
     """Return a digest of everything `detect` looks at."""
     machine = probe()
-    return digest_json([machine.arch, sorted(machine.flags), usable_cores(machine)])
+    data = {f.name: getattr(machine, f.name) for f in fields(machine)}
+    # Memory is reported, not compiled for; the quota only counts through the usable cores.
+    for name in ("memory_bytes", "quota"):
+        del data[name]
+    return digest_json({**data, "flags": sorted(machine.flags), "usable": usable_cores(machine)})

@@ -1,0 +1,111 @@
+"""GPUs as a scripted NVML tells them."""
+
+import sys
+import types
+
+import pytest
+
+from mojoaccel.targets.gpu import Gpu, read_gpus
+
+
+class NVMLError(Exception):
+    """Stands in for the package's error."""
+
+
+class FakeNvml(types.ModuleType):
+    """NVML with a list of devices, or an error on start."""
+
+    NVMLError = NVMLError
+
+    def __init__(self, devices=(), refuse=None):
+        super().__init__("pynvml")
+        self.devices = devices
+        self.refuse = refuse
+        self.open = 0
+
+    def nvmlInit(self):
+        if self.refuse:
+            raise type(f"NVMLError_{self.refuse}", (NVMLError,), {})("refused")
+        self.open += 1
+
+    def nvmlShutdown(self):
+        self.open -= 1
+
+    def nvmlSystemGetDriverVersion(self):
+        return "580.65.06"
+
+    def nvmlDeviceGetCount(self):
+        return len(self.devices)
+
+    def nvmlDeviceGetHandleByIndex(self, index):
+        return self.devices[index]
+
+    def nvmlDeviceGetCudaComputeCapability(self, device):
+        return device["cc"]
+
+    def nvmlDeviceGetMemoryInfo(self, device):
+        if "memory" not in device:
+            raise NVMLError("not supported")
+        return types.SimpleNamespace(total=device["memory"])
+
+    def nvmlDeviceGetName(self, device):
+        return device["name"]
+
+    def nvmlDeviceGetUUID(self, device):
+        return b"GPU-0"
+
+
+@pytest.fixture
+def nvml(monkeypatch):
+    def use(**kwargs):
+        fake = FakeNvml(**kwargs)
+        monkeypatch.setitem(sys.modules, "pynvml", fake)
+        return fake
+
+    return use
+
+
+def test_devices(nvml):
+    fake = nvml(
+        devices=[
+            {"name": "NVIDIA H100 PCIe", "cc": (9, 0), "memory": 85 << 30},
+            {"name": b"NVIDIA Thor", "cc": (11, 0)},
+        ]
+    )
+    report = read_gpus()
+    assert report.status == "found"
+    assert report.driver == "580.65.06"
+    assert report.gpus == (
+        Gpu("NVIDIA H100 PCIe", "sm_90", 85 << 30, "GPU-0"),
+        Gpu("NVIDIA Thor", "sm_110", None, "GPU-0"),
+    )
+    assert fake.open == 0
+
+
+@pytest.mark.parametrize(
+    ("refuse", "status"),
+    [
+        ("LibraryNotFound", "no-library"),
+        ("DriverNotLoaded", "no-driver"),
+        ("NoPermission", "no-permission"),
+        ("Unknown", "failed"),
+    ],
+)
+def test_refusal(nvml, refuse, status):
+    nvml(refuse=refuse)
+    report = read_gpus()
+    assert report.status == status
+    assert report.explanation
+    assert report.gpus == ()
+
+
+def test_driver_without_device(nvml):
+    nvml(devices=[])
+    assert read_gpus().status == "no-device"
+
+
+def test_package_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    report = read_gpus()
+    assert report.status == "no-library"
+    assert "nvidia-ml-py" in report.explanation
