@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from mojoaccel.api import detect as detect
     from mojoaccel.example import Example as Example
     from mojoaccel.runtime.session import Session as Session
-    from mojoaccel.runtime.session import load as load
+    from mojoaccel.loading import load as load
 
 _HOMES = {
     "compile": "mojoaccel.api",
     "detect": "mojoaccel.api",
-    "load": "mojoaccel.runtime.session",
+    "load": "mojoaccel.loading",
     "Example": "mojoaccel.example",
     "Session": "mojoaccel.runtime.session",
 }

@@ -16,7 +16,8 @@ from mojoaccel.example import Example
 from mojoaccel.ir.dims import Dim
 from mojoaccel.job import Request
 from mojoaccel.products import Target
-from mojoaccel.runtime.session import Session, load
+from mojoaccel.loading import load
+from mojoaccel.runtime.session import Session
 from mojoaccel.settings import Settings, compile_options, load_settings, read_given
 
 

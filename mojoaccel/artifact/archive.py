@@ -56,7 +56,9 @@ def open_folder(path: Path, cache: Path) -> Path:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as e:
-        raise error("MA603", f"{path.name} cannot be unpacked: {e.strerror}") from e
+        raise error("MA603", f"{path.name} cannot be unpacked: {e.strerror or e}") from e
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as e:
+        raise error("MA601", f"{path.name} is damaged: {e}") from e
     return final
 
 

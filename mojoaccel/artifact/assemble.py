@@ -1,13 +1,13 @@
 """Puts the files of an artifact into a folder.
 
-    model.maccel/
-      manifest.json        what it is, needs and was checked to do
-      lib/model.so         native code
-      weights.bin          packed weights, mapped at load
-      include/maccel.h     the C interface;  include/model.h  this model's inputs and outputs
-      mojo/model.mojo      the source the library was built from
-      check/               sample inputs, expected outputs, allowed errors
-      LICENSES
+model.maccel/
+  manifest.json        what it is, needs and was checked to do
+  lib/model.so         native code
+  weights.bin          packed weights, mapped at load
+  include/maccel.h     the C interface;  include/model.h  this model's inputs and outputs
+  mojo/model.mojo      the source the library was built from
+  check/               sample inputs, expected outputs, allowed errors
+  LICENSES
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def add_sources(folder: Path, source: MojoSource, manifest: Manifest) -> None:
 
 
 def add_check(
-    folder: Path, cases: Sequence[tuple[Mapping[str, int], Sequence[Array], Sequence[Array], Sequence[float]]]
+    folder: Path,
+    cases: Sequence[tuple[Mapping[str, int], Sequence[Array], Sequence[Array], Sequence[float]]],
 ) -> tuple[dict[str, Any], ...]:
     """Write check cases; return their entries for the manifest.
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import mmap
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,14 +45,16 @@ def _chunk(view: memoryview, start: int) -> bytes:
 def remembered_digest(path: Path, memory: Path) -> str:
     """Return `file_digest`, from `memory` when the file is the one hashed before.
 
-    A file counts as unchanged while its path, size, modification time and inode are.
+    A file counts as unchanged while its path, size, inode and times of modification and of
+    change are; the last cannot be set back by copying or `touch`.
 
     Args:
         path: The file.
         memory: Folder for remembered digests; it may be read-only or missing.
     """
     stat = path.stat()
-    stamp = [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    times = (stat.st_mtime_ns, stat.st_ctime_ns)
+    stamp = [str(path.resolve()), stat.st_size, stat.st_ino, *times]
     name = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:32]
     entry = memory / name
     with contextlib.suppress(OSError):
@@ -61,7 +64,7 @@ def remembered_digest(path: Path, memory: Path) -> str:
     digest = file_digest(path)
     with contextlib.suppress(OSError):
         memory.mkdir(parents=True, exist_ok=True)
-        draft = entry.with_suffix(f".{os.getpid()}")
+        draft = entry.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         draft.write_text(digest)
         draft.replace(entry)
     return digest

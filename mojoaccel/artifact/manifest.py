@@ -102,15 +102,20 @@ class Manifest:
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
     @staticmethod
-    def from_json(data: Mapping[str, Any]) -> Manifest:
+    def from_json(data: Any) -> Manifest:
         """Read JSON data.
 
         Raises:
             MojoaccelError: MA604 another format, MA601 something is missing.
         """
+        if not isinstance(data, dict):
+            raise error("MA601", "manifest.json does not hold a JSON object")
         version = data.get("format_version")
         if version != FORMAT_VERSION:
             raise error("MA604", f"format version {version}; this version reads {FORMAT_VERSION}")
+        abi = data.get("abi_version")
+        if abi != ABI_VERSION:
+            raise error("MA604", f"C interface version {abi}; this version calls {ABI_VERSION}")
         try:
             rest = dict(data)
             for key in ("inputs", "outputs"):
@@ -124,7 +129,7 @@ class Manifest:
             rest["passes"] = tuple((n, c) for n, c in data["passes"])
             rest["dims"] = {n: (low, high) for n, (low, high) in data["dims"].items()}
             return Manifest(**rest)
-        except (KeyError, TypeError, ValueError) as e:
+        except (AttributeError, KeyError, TypeError, ValueError) as e:
             raise error("MA601", f"manifest.json is not complete: {e}") from e
 
     def text(self) -> str:

@@ -77,7 +77,7 @@ def write_weights(
     for weight in weights:
         file.write(b"\0" * (offsets[weight.buffer] - position))
         data = pack(weight, sources[weight.source])
-        file.write(memoryview(data.reshape(-1).view(np.uint8)))
+        file.write(data.reshape(-1).view(np.uint8).data)
         position = offsets[weight.buffer] + data.nbytes
     file.write(b"\0" * (total - position))
     return total

@@ -48,7 +48,7 @@ def _run(console: Console, artifact: str, values: dict[str, Any]) -> None:
     from mojoaccel.artifact.manifest import TensorSpec
     from mojoaccel.errors import error
     from mojoaccel.runtime.check import random_inputs
-    from mojoaccel.runtime.session import load
+    from mojoaccel.loading import load
 
     with load(artifact, values["threads"]) as session:
         specs: tuple[TensorSpec, ...] = session.manifest.inputs
@@ -135,7 +135,7 @@ def _verify(console: Console, artifact: str, values: dict[str, Any]) -> None:
 
     from mojoaccel.errors import error
     from mojoaccel.runtime.check import verify_check
-    from mojoaccel.runtime.session import load
+    from mojoaccel.loading import load
 
     with load(artifact, values["threads"]) as session:
         rows = verify_check(session)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 
 from mojoaccel.emit import syntax
+from mojoaccel.errors import error
 from mojoaccel.ir.dims import Size, free_dims
 from mojoaccel.ir.plan import Plan
 from mojoaccel.ir.types import TensorType
+
+MAX_DIMS, MAX_OUTPUTS, MAX_STATES, MAX_RANK = 96, 1024, 2048, 8
+"""What a session's block and ``maccel_tensor`` have room for."""
 
 
 def _dims(plan: Plan, sizes: list[Size]) -> list[str]:
@@ -103,6 +107,25 @@ def signature_text(plan: Plan) -> str:
     )
 
 
+def check_limits(plan: Plan) -> None:
+    """Make sure that a session's block (`kernels/maccel/session.mojo`) has room for the model.
+
+    Raises:
+        MojoaccelError: MA302, it has too many dims, outputs or states.
+    """
+    for what, count, most in (
+        ("dynamic dims", len(plan.dims), MAX_DIMS),
+        ("outputs", len(plan.outputs), MAX_OUTPUTS),
+        ("states", len(plan.states), MAX_STATES),
+    ):
+        if count > most:
+            raise error("MA302", f"the model has {count} {what}; {most} are possible")
+    for value in (*plan.inputs, *plan.outputs):
+        if value.type.rank > MAX_RANK:
+            message = f"{value.name} has {value.type.rank} dimensions; {MAX_RANK} are possible"
+            raise error("MA302", message)
+
+
 ENTRY_POINTS = '''
 
 @export("maccel_abi_version")
@@ -159,7 +182,12 @@ def maccel_close(session: Args) abi("C"):
 
 
 def entry_points(plan: Plan, weight_bytes: int, imports: set[tuple[str, str]]) -> list[str]:
-    """Print the exported C functions."""
+    """Print the exported C functions.
+
+    Raises:
+        MojoaccelError: MA302, the model has more dims, outputs or states than a session holds.
+    """
+    check_limits(plan)
     names = ["session_close", "session_error", "session_open", "session_run", "session_shapes"]
     imports |= {("maccel.session", n) for n in names}
     imports |= {("maccel.libc", "Bytes"), ("maccel.types", "Args")}
@@ -178,7 +206,8 @@ def entry_points(plan: Plan, weight_bytes: int, imports: set[tuple[str, str]]) -
             ["var s = Session(session)", "s.acquire()", "reset(s)", "s.give_back()", "return 0"]
         )
     text = ENTRY_POINTS.replace("{open}", opening).replace("{reset}", resetting)
-    signature = signature_text(plan).replace("\\", "\\\\").replace("'", "\\'")
+    signature = signature_text(plan)
     pieces = [signature[i : i + 64] for i in range(0, len(signature), 64)]
+    pieces = [p.replace("\\", "\\\\").replace("'", "\\'") for p in pieces]
     literal = ["", "", "comptime SIGNATURE = (", *(f"    '{p}'" for p in pieces), ")"]
     return [*literal, *text.split("\n")]

@@ -8,14 +8,21 @@ from mojoaccel.artifact.weights import layout_weights
 from mojoaccel.emit import syntax
 from mojoaccel.emit.entry import entry_points, session_functions
 from mojoaccel.emit.group import GroupFunction, GroupPrinter
-from mojoaccel.errors import SourceLoc
+from mojoaccel.errors import SourceLoc, error
 from mojoaccel.ir.dims import Size, free_dims
 from mojoaccel.ir.plan import FusionGroup, Plan, View
 from mojoaccel.products import MojoSource, Target, digest_bytes, digest_json
 
+MAX_ARGUMENTS = 256
+"""Operands of one task function (`kernels/maccel/session.mojo`)."""
+
 
 def emit(plan: Plan, target: Target) -> MojoSource:
-    """Print `plan` for `target`."""
+    """Print `plan` for `target`.
+
+    Raises:
+        MojoaccelError: MA302, the model is too large for the fixed tables of a session.
+    """
     return ModulePrinter(plan, target).print()
 
 
@@ -117,6 +124,9 @@ class ModulePrinter:
             args.extend(syntax.identifier(d) for d in function.dims)
             if function.status:
                 args.append("s.status()")
+            if len(args) > MAX_ARGUMENTS:
+                message = f"{name} takes {len(args)} operands; {MAX_ARGUMENTS} are possible"
+                raise error("MA302", message, loc=loc)
             used |= free_dims(group.work)
             call = f"    s.launch[{name}]({', '.join([syntax.size(group.work), *args])})"
             rows.extend((line, loc) for line in syntax.wrap(call))

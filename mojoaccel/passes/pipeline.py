@@ -38,7 +38,10 @@ def optimize(traced: TracedModel, target: Target, options: OptimizeOptions) -> P
     keep = frozenset(s.output for s in traced.states)
     ran: list[tuple[str, int]] = []
 
-    graph, count = share_tied_weights(graph, {w.value: w.digest for w in traced.weights})
+    # States start equal more often than not (caches of zeros), and then differ.
+    own = {s.weight: s.weight for s in traced.states}
+    contents = {w.value: w.digest for w in traced.weights} | own
+    graph, count = share_tied_weights(graph, contents)
     ran.append(("share_tied_weights", count))
     graph = extend_outputs(graph, traced)
     graph, count = decompose(graph, keep)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mojoaccel.errors import error
 from mojoaccel.ir.graph import Graph, Node
-from mojoaccel.ir.plan import Buffer, View
+from mojoaccel.ir.plan import Buffer, PackedWeight, View
 from mojoaccel.ops.lazy import as_lazy, contiguous_strides, is_contiguous
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.registry import Kernel, Pointwise, ViewOp, load_registry
@@ -28,11 +28,36 @@ def schedule_groups(
         lower_node(context, node)
     for index, name in enumerate(graph.outputs):
         _finish_output(context, index, name)
-    for state in states:
-        target = context.held[state.weight]
-        assert isinstance(target, View)
-        context.store(as_lazy(context.realize(state.output)), target)
+    _store_states(context, states)
     return context
+
+
+def _store_states(context: KernelContext, states: tuple[StateSpec, ...]) -> None:
+    """Write the new values of the states, after everything that reads the old ones.
+
+    The old values also go into weights.bin: a session starts with them.
+    """
+    for state in states:
+        t = context.types[state.weight]
+        shape = tuple(int(str(n)) for n in t.shape)
+        context.weights[state.weight] = PackedWeight(
+            state.weight, state.weight, "plain", (), t.dtype, shape
+        )
+    targets = {state.weight: _state_view(context, state.weight) for state in states}
+    sources = [context.realize(state.output) for state in states]
+    for index, (state, source) in enumerate(zip(states, sources, strict=True)):
+        # A window of an old value (of a shifted or an exchanged state) must not be overwritten
+        # while it is read.
+        if source.buffer in targets and source != targets[state.weight]:
+            sources[index] = context.copy(source)
+    for state, source in zip(states, sources, strict=True):
+        if source != targets[state.weight]:
+            context.store(as_lazy(source), targets[state.weight])
+
+
+def _state_view(context: KernelContext, name: str) -> View:
+    t = context.types[name]
+    return View(name, t.dtype, t.shape, contiguous_strides(t.shape))
 
 
 def _place(context: KernelContext, name: str, space: str, index: int) -> None:

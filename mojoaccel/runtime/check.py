@@ -101,7 +101,10 @@ def random_inputs(
     """
     rng = np.random.default_rng(seed)
     samples: Sequence[Array | None] = [None] * len(manifest.inputs)
-    dims = {name: max(low, 2 if high is None or high > 1 else 1) for name, (low, high) in manifest.dims.items()}
+    dims = {
+        name: max(low, 2 if high is None or high > 1 else 1)
+        for name, (low, high) in manifest.dims.items()
+    }
     if manifest.check:
         case = manifest.check[-1]
         dims |= {k: int(v) for k, v in case["sizes"].items()}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from pathlib import Path
 
+from mojoaccel.artifact.manifest import ABI_VERSION
 from mojoaccel.errors import error
 
 MAX_RANK = 8
@@ -35,20 +37,26 @@ class Library:
         """Load `library` and open a session on the artifact in `folder`.
 
         Raises:
-            MojoaccelError: MA601 the library cannot be loaded, MA703 the session cannot open.
+            MojoaccelError: MA601 the library cannot be loaded, MA604 its C interface is another
+                version's, MA703 the session cannot open.
         """
+        self.handle = ctypes.c_void_p()
         try:
             self.dll = ctypes.CDLL(str(library))
         except OSError as e:
             raise error("MA601", f"{library.name} cannot be loaded: {e}") from e
+        version = self.dll.maccel_abi_version()
+        if version != ABI_VERSION:
+            message = f"C interface version {version}; this version calls {ABI_VERSION}"
+            raise error("MA604", f"{library.name}: {message}")
         self.dll.maccel_open.argtypes = (ctypes.c_char_p, ctypes.c_int32, ctypes.c_void_p)
         for name in ("maccel_run", "maccel_output_shapes"):
             getattr(self.dll, name).argtypes = (ctypes.c_void_p,) * 3
         for name in ("maccel_reset", "maccel_close"):
             getattr(self.dll, name).argtypes = (ctypes.c_void_p,)
         self.dll.maccel_last_error.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
-        self.handle = ctypes.c_void_p()
-        status = self.dll.maccel_open(str(folder).encode(), threads, ctypes.byref(self.handle))
+        self.dll.maccel_close.restype = None
+        status = self.dll.maccel_open(os.fsencode(folder), threads, ctypes.byref(self.handle))
         if status != 0:
             code = "MA601" if status in (2, 3) else "MA703"
             raise error(code, OPEN_ERRORS.get(status, f"maccel_open returned {status}"))

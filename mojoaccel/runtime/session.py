@@ -7,18 +7,22 @@ session. A session may be used from several threads: runs take turns.
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mojoaccel.artifact.archive import open_folder
 from mojoaccel.artifact.hashing import file_digest, remembered_digest
-from mojoaccel.artifact.host import architecture, processor_flags, system
+from mojoaccel.artifact.host import architecture, processor_flags, system, usable_processors
 from mojoaccel.artifact.manifest import Manifest, TensorSpec, read_manifest
 from mojoaccel.errors import error
 from mojoaccel.paths import cache_root
+from mojoaccel.runtime.inputs import check_dtype, read_dims
 from mojoaccel.runtime.native import Library, Tensor
 from mojoaccel.runtime.sizes import evaluate
 from mojoaccel.runtime.structure import flatten_call, rebuild
@@ -30,7 +34,8 @@ def load(path: str | Path, threads: int | None = None) -> Session:
 
     Args:
         path: The ``.maccel`` folder or its archive.
-        threads: Threads to run on; the artifact's default, or one per usable processor if None.
+        threads: Threads to run on; the artifact's default if None. Where that is 0, one per
+            processor that affinity and the control group's quota leave to this process.
 
     Raises:
         MojoaccelError: MA601 damaged or no artifact, MA604 another format, MA701 the processor
@@ -41,7 +46,7 @@ def load(path: str | Path, threads: int | None = None) -> Session:
     check_platform(manifest)
     check_files(folder, manifest)
     count = manifest.threads if threads is None else threads
-    return Session(folder, manifest, count)
+    return Session(folder, manifest, count if count > 0 else usable_processors())
 
 
 def check_platform(manifest: Manifest) -> None:
@@ -51,8 +56,8 @@ def check_platform(manifest: Manifest) -> None:
         MojoaccelError: MA705 or MA701.
     """
     if manifest.system != system() or manifest.arch != architecture():
-        found = f"{manifest.system} on {manifest.arch}"
-        raise error("MA705", f"compiled for {found}, this is {system()} on {architecture()}")
+        made = f"{manifest.system} on {manifest.arch}"
+        raise error("MA705", f"compiled for {made}, this is {system()} on {architecture()}")
     missing = [f for f in manifest.required_features if f not in processor_flags()]
     if missing:
         raise error("MA701", f"this processor lacks {', '.join(missing)}")
@@ -70,10 +75,15 @@ def check_files(folder: Path, manifest: Manifest) -> None:
         path = folder / spec.file
         if not path.is_file():
             raise error("MA601", f"{spec.file} is missing")
-        if path.stat().st_size != spec.size:
-            raise error("MA601", f"{spec.file} has {path.stat().st_size} bytes, not {spec.size}")
-        small = spec.size < 1 << 20
-        digest = file_digest(path) if small else remembered_digest(path, cache_root() / "hashes")
+        try:
+            size = path.stat().st_size
+            if size != spec.size:
+                raise error("MA601", f"{spec.file} has {size} bytes, not {spec.size}")
+            small = size < 1 << 20
+            memory = cache_root() / "hashes"
+            digest = file_digest(path) if small else remembered_digest(path, memory)
+        except OSError as e:
+            raise error("MA601", f"{spec.file} cannot be read: {e.strerror or e}") from e
         if digest != spec.digest:
             raise error("MA601", f"{spec.file} is damaged: its hash differs from the manifest's")
 
@@ -96,6 +106,7 @@ class Session:
         self._in_tree = json.loads(manifest.in_tree)
         self._out_tree = json.loads(manifest.out_tree)
         self._lock = threading.Lock()
+        _sessions.add(self)
         self._library: Library | None = Library(folder / manifest.library.file, folder, threads)
 
     @property
@@ -127,56 +138,34 @@ class Session:
         Raises:
             MojoaccelError: As calling the session.
         """
+        self._native()
         specs = self.manifest.inputs
-        if len(values) != len(specs):
-            raise error("MA702", f"{len(values)} inputs, the model takes {len(specs)}")
-        arrays = []
-        dims: dict[str, int] = {}
-        for spec, value in zip(specs, values, strict=True):
-            array, dtype = as_array(value)
-            self._check(spec, array, dtype, dims)
-            arrays.append(array)
-        inputs = (Tensor * max(1, len(specs)))()
-        for slot, spec, array in zip(inputs, specs, arrays, strict=False):
-            _fill(slot, array, spec.dtype)
-        outputs = (Tensor * max(1, len(self.manifest.outputs)))()
-        results = []
-        for slot, spec in zip(outputs, self.manifest.outputs, strict=False):
-            shape = tuple(evaluate(s, dims) for s in spec.shape)
-            result = empty(shape, spec.dtype)
-            _fill(slot, result, spec.dtype)
-            results.append(result)
+        arrays, dims = self.check_inputs(values)
+        results = [
+            empty(tuple(evaluate(s, dims) for s in spec.shape), spec.dtype)
+            for spec in self.manifest.outputs
+        ]
+        inputs = _tensors(arrays, specs)
+        outputs = _tensors(results, self.manifest.outputs)
         with self._lock:
             self._native().run(inputs, outputs)
         return results
 
-    def _check(self, spec: TensorSpec, array: Array, dtype: str, dims: dict[str, int]) -> None:
-        if dtype != spec.dtype and not (spec.dtype == "bfloat16" and dtype == "uint16"):
-            raise error("MA702", f"input {spec.name}: expected {spec.dtype}, got {dtype}")
-        expected = f"[{', '.join(str(s) for s in spec.shape)}]"
-        if array.ndim != len(spec.shape):
-            raise error(
-                "MA702", f"input {spec.name}: expected shape {expected}, got {list(array.shape)}"
-            )
-        for axis, (size, got) in enumerate(zip(spec.shape, array.shape, strict=True)):
-            if isinstance(size, str) and size in self.manifest.dims and size not in dims:
-                low, high = self.manifest.dims[size]
-                if got < low or (high is not None and got > high):
-                    limit = "" if high is None else f" to {high}"
-                    raise error(
-                        "MA702",
-                        f"input {spec.name}, axis {axis}: dim {size} is {got}, "
-                        f"allowed are {low}{limit or ' and more'}",
-                    )
-                dims[size] = got
-                continue
-            want = evaluate(size, dims)
-            if got != want:
-                raise error(
-                    "MA702",
-                    f"input {spec.name}: expected shape {expected}, got {list(array.shape)} "
-                    f"(axis {axis} must be {want})",
-                )
+    def check_inputs(self, values: Sequence[Any]) -> tuple[list[Array], dict[str, int]]:
+        """Return flattened inputs as arrays, and the sizes of the dynamic dims.
+
+        Raises:
+            MojoaccelError: MA702, their number, a dtype or a shape does not fit.
+        """
+        specs = self.manifest.inputs
+        if len(values) != len(specs):
+            raise error("MA702", f"{len(values)} inputs, the model takes {len(specs)}")
+        arrays = []
+        for spec, value in zip(specs, values, strict=True):
+            array, dtype = as_array(value)
+            check_dtype(spec, dtype)
+            arrays.append(array)
+        return arrays, read_dims(specs, arrays, self.manifest.dims)
 
     def _native(self) -> Library:
         if self._library is None:
@@ -210,9 +199,24 @@ class Session:
             library.close()
 
 
-def _fill(slot: Tensor, array: Array, dtype: str) -> None:
-    slot.data = array.ctypes.data
-    slot.rank = array.ndim
-    slot.dtype = DTYPE_CODES[dtype]
-    for axis, size in enumerate(array.shape):
-        slot.shape[axis] = size
+def _tensors(arrays: Sequence[Array], specs: Sequence[TensorSpec]) -> ctypes.Array[Tensor]:
+    """Describe arrays to the C interface; they must outlive the call."""
+    slots = (Tensor * max(1, len(arrays)))()
+    for slot, array, spec in zip(slots, arrays, specs, strict=False):
+        slot.data = array.__array_interface__["data"][0]
+        slot.shape[: array.ndim] = array.shape
+        slot.rank = array.ndim
+        slot.dtype = DTYPE_CODES[spec.dtype]
+    return slots
+
+
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """Give sessions new locks in a forked child: a thread of the parent may hold the old ones."""
+    for session in _sessions:
+        session._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)

@@ -4,37 +4,68 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 
-_OPERATORS = {
+Dims = Mapping[str, int]
+Formula = Callable[[Dims], int]
+
+_OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
 }
-_FUNCTIONS = {"floordiv": operator.floordiv, "mod": operator.mod, "max": max, "min": min}
+_FUNCTIONS: dict[str, Callable[..., int]] = {
+    "floordiv": operator.floordiv,
+    "mod": operator.mod,
+    "max": max,
+    "min": min,
+}
 
 
-def evaluate(expression: int | str, dims: Mapping[str, int]) -> int:
+def evaluate(expression: int | str, dims: Dims) -> int:
     """Return the value of a size.
 
     Raises:
         ValueError: It is not a size expression.
         KeyError: A dim has no value.
     """
-    if isinstance(expression, int):
-        return expression
-    return _walk(ast.parse(expression, mode="eval").body, dims)
+    return expression if isinstance(expression, int) else formula(expression)(dims)
 
 
-def _walk(tree: ast.expr, dims: Mapping[str, int]) -> int:
+@cache
+def formula(expression: str) -> Formula:
+    """Return a size expression as a function of the dims; every run evaluates it.
+
+    Raises:
+        ValueError: It is not a size expression.
+    """
+    try:
+        return _build(ast.parse(expression, mode="eval").body)
+    except SyntaxError as e:
+        raise ValueError(f"not a size: {expression}") from e
+
+
+def _build(tree: ast.expr) -> Formula:
     if isinstance(tree, ast.Constant) and isinstance(tree.value, int):
-        return tree.value
+        number = tree.value
+        return lambda dims: number
     if isinstance(tree, ast.Name):
-        return dims[tree.id]
+        return operator.itemgetter(tree.id)
     if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
-        return -_walk(tree.operand, dims)
+        inner = _build(tree.operand)
+        return lambda dims: -inner(dims)
     if isinstance(tree, ast.BinOp) and type(tree.op) in _OPERATORS:
-        return int(_OPERATORS[type(tree.op)](_walk(tree.left, dims), _walk(tree.right, dims)))
-    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
-        return int(_FUNCTIONS[tree.func.id](*(_walk(a, dims) for a in tree.args)))
+        combine = _OPERATORS[type(tree.op)]
+        left, right = _build(tree.left), _build(tree.right)
+        return lambda dims: combine(left(dims), right(dims))
+    if (
+        isinstance(tree, ast.Call)
+        and isinstance(tree.func, ast.Name)
+        and tree.func.id in _FUNCTIONS
+        and not tree.keywords
+    ):
+        function = _FUNCTIONS[tree.func.id]
+        parts = [_build(a) for a in tree.args]
+        return lambda dims: function(*(p(dims) for p in parts))
     raise ValueError(f"not a size: {ast.unparse(tree)}")

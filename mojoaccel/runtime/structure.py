@@ -39,7 +39,9 @@ def flatten_call(
         return [given[n] for n in names]
     unknown = sorted(set(given) - set(parameters))
     if unknown:
-        raise error("MA702", f"no input is called {unknown[0]}", notes=[f"inputs: {', '.join(names)}"])
+        raise error(
+            "MA702", f"no input is called {unknown[0]}", notes=[f"inputs: {', '.join(names)}"]
+        )
     found: dict[int, Any] = {}
     for name in parameters:
         if name not in given:
@@ -54,7 +56,7 @@ def _collect(tree: Tree, value: Any, name: str, found: dict[int, Any]) -> None:
     if "tensor" in tree:
         found[tree["tensor"]] = value
     elif "const" in tree:
-        if value != tree["const"]:
+        if not _same(value, tree["const"]):
             raise error("MA702", f"{name} was compiled in as {tree['const']!r}, got {value!r}")
     elif "dict" in tree:
         if not isinstance(value, Mapping) or set(value) != set(tree["dict"]):
@@ -67,6 +69,13 @@ def _collect(tree: Tree, value: Any, name: str, found: dict[int, Any]) -> None:
             raise error("MA702", f"{name} must be a sequence of {len(parts)}")
         for index, (part, item) in enumerate(zip(parts, value, strict=True)):
             _collect(part, item, f"{name}[{index}]", found)
+
+
+def _same(value: Any, constant: Any) -> bool:
+    """Whether a value is the constant that was compiled in; arrays never are."""
+    if value is constant:
+        return True
+    return isinstance(value, (bool, int, float, str)) and bool(value == constant)
 
 
 def rebuild(tree: Tree, leaves: Sequence[Any]) -> Any:

@@ -37,13 +37,16 @@ def as_array(value: Any) -> tuple[Array, str]:
     """
     if is_torch(value):
         name = str(value.dtype).removeprefix("torch.")
-        tensor = value.detach().contiguous().cpu()
+        # Conjugate and negative views are flags that numpy cannot express.
+        tensor = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
         if name == "bfloat16":
             import torch
 
             tensor = tensor.view(torch.int16)
         return _contiguous(tensor.numpy()), name
     array = np.asarray(value)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     name = array.dtype.name
     if name == "bfloat16":  # ml_dtypes
         array = array.view(np.uint16)
@@ -51,8 +54,9 @@ def as_array(value: Any) -> tuple[Array, str]:
 
 
 def _contiguous(array: Array) -> Array:
-    # ascontiguousarray makes 0-d arrays 1-d.
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    # ascontiguousarray makes 0-d arrays 1-d, and leaves unaligned ones as they are.
+    dense = array.flags.c_contiguous and array.flags.aligned
+    return array if dense else np.array(array, order="C")
 
 
 def empty(shape: tuple[int, ...], dtype: str) -> Array:

@@ -7,8 +7,9 @@ globals, so any number of sessions can run side by side.
 
 Words of the block: 0 weights, 1 weight bytes, 2 arena, 3 arena bytes, 4 scratch, 5 scratch bytes
 in all, 6 pool, 7 threads, 8 data status, 9 lock, 10 process id, 11 input tensors, 12 output
-tensors, 16-20 error (code, index, axis, expected, got), 32+ dims, 64+ output addresses, 192+
-states (address, bytes), 448+ output memory owned by the session (address, bytes).
+tensors, 13 whether outputs get memory, 16-20 error (code, index, axis, expected, got), 32+ dims,
+128+ output addresses, 1152+ states (address, bytes), 5248+ output memory owned by the session
+(address, bytes). `emit/entry.py` refuses plans that need more dims, outputs or states.
 """
 
 from std.atomic import Atomic, Ordering
@@ -31,8 +32,10 @@ from maccel.libc import (
     release,
 )
 from maccel.pool import (
+    MAX_THREADS,
     pool_create,
     pool_destroy,
+    pool_refresh,
     pool_run,
     pool_set_scratch,
 )
@@ -52,12 +55,15 @@ comptime LOCK = 9
 comptime PROCESS = 10
 comptime INPUTS = 11
 comptime OUTPUTS = 12
+comptime WITH_MEMORY = 13
 comptime ERROR = 16
 comptime DIMS = 32
-comptime OUTPUT_ADDRESS = 64
-comptime STATES = 192
-comptime OWNED = 448
-comptime SESSION_BYTES = 8192
+comptime OUTPUT_ADDRESS = 128
+comptime MAX_OUTPUTS = 1024
+comptime STATES = 1152
+comptime MAX_STATES = 2048
+comptime OWNED = 5248
+comptime SESSION_BYTES = 65536
 
 comptime TENSOR_WORDS = 10
 """A `maccel_tensor`: data, shape[8], then rank and dtype as 32-bit halves of one word."""
@@ -71,6 +77,9 @@ comptime BAD_RANK = 11
 comptime BAD_SIZE = 12
 comptime OUT_OF_RANGE = 13
 comptime BAD_INDEX = Int32(20)
+
+comptime MAX_ARGUMENTS = 256
+"""Addresses and sizes that one fused group may take; `emit/module.py` checks it."""
 
 comptime CYCLES_PER_THREAD = 4000
 """Estimated cycles of work that pay for one more thread (a fork-join costs about 1 us)."""
@@ -144,7 +153,7 @@ struct Session(Copyable, Movable, TrivialRegisterPassable):
             cycles: Estimated cycles of work on one thread.
             arguments: Addresses and sizes, in the order the group reads them.
         """
-        var block = stack_allocation[64, Int64]()
+        var block = stack_allocation[MAX_ARGUMENTS, Int64]()
         for i in range(len(arguments)):
             block[unsafe_offset=i] = Int64(arguments[i])
         self.run_task(task, Int(block), cycles)
@@ -210,7 +219,10 @@ struct Session(Copyable, Movable, TrivialRegisterPassable):
         for axis in range(len(shape)):
             tensor[unsafe_offset = 1 + axis] = Int64(shape[axis])
         tensor[unsafe_offset=9] = Int64(len(shape)) | (Int64(dtype) << 32)
-        if tensor[unsafe_offset=0] == 0 and self.words[unsafe_offset=LOCK] != 0:
+        if (
+            tensor[unsafe_offset=0] == 0
+            and self.words[unsafe_offset=WITH_MEMORY] != 0
+        ):
             tensor[unsafe_offset=0] = Int64(self.grow(OWNED + 2 * index, bytes))
         self.words[unsafe_offset = OUTPUT_ADDRESS + index] = tensor[
             unsafe_offset=0
@@ -250,30 +262,41 @@ struct Session(Copyable, Movable, TrivialRegisterPassable):
     def init_state(self, index: Int, bytes: Int, weight_offset: Int):
         """Gives a state its initial value."""
         var address = self.grow(STATES + 2 * index, bytes)
-        copy_memory(address, self.weight(weight_offset), bytes)
+        if address != 0:
+            copy_memory(address, self.weight(weight_offset), bytes)
 
     # -- exclusion ----------------------------------------------------------
 
     @no_inline
     def acquire(self):
-        """Waits until no other thread runs this session."""
+        """Waits until no other thread runs this session.
+
+        The lock is 0 when free, 1 when held and 2 when held and waited for: without waiters it
+        costs no system call.
+        """
         var lock = self.words.unsafe_offset(LOCK)
         # A forked child inherits a lock that a thread of its parent may hold.
         if self.words[unsafe_offset=PROCESS] != Int64(process_id()):
             self.words[unsafe_offset=PROCESS] = Int64(process_id())
             Atomic[Int64].store(lock, 0)
+        var old = Int64(0)
+        if Atomic[Int64].compare_exchange(lock, old, 1):
+            return
         while True:
-            var old = Int64(0)
-            if Atomic[Int64].compare_exchange(lock, old, 1):
+            old = Int64(0)
+            if Atomic[Int64].compare_exchange(lock, old, 2):
                 return
-            futex(lock, FUTEX_WAIT_PRIVATE, 1)
+            old = Int64(1)
+            _ = Atomic[Int64].compare_exchange(lock, old, 2)
+            futex(lock, FUTEX_WAIT_PRIVATE, 2)
 
     @no_inline
     def give_back(self):
         """Lets the next thread run this session."""
         var lock = self.words.unsafe_offset(LOCK)
-        Atomic[Int64].store(lock, 0)
-        futex(lock, FUTEX_WAKE_PRIVATE, 1)
+        if Atomic[Int64].fetch_add(lock, -1) != 1:
+            Atomic[Int64].store(lock, 0)
+            futex(lock, FUTEX_WAKE_PRIVATE, 1)
 
 
 comptime Step = def(Session) thin -> None
@@ -304,9 +327,15 @@ def session_open(
             release(address, SESSION_BYTES)
             return failed
     var count = Int(threads) if threads > 0 else processor_count()
+    count = min(count, MAX_THREADS)
     words[unsafe_offset=THREADS] = Int64(count)
-    words[unsafe_offset=POOL] = Int64(Int(pool_create(count)))
     words[unsafe_offset=PROCESS] = Int64(process_id())
+    var pool = Int(pool_create(count))
+    words[unsafe_offset=POOL] = Int64(pool)
+    if pool == 0:
+        release(Int(words[unsafe_offset=WEIGHTS]), weight_bytes)
+        release(address, SESSION_BYTES)
+        return NO_MEMORY
     result[unsafe_offset=0] = Int64(address)
     return OK
 
@@ -342,9 +371,20 @@ def session_shapes[
 ](handle: Args, inputs: Args, outputs: Args) -> Int32:
     """Fills in the shapes of the outputs without running."""
     var s = Session(handle)
+    s.acquire()
+    var code = prepare[bind, describe](s, inputs, outputs, 0)
+    s.give_back()
+    return code
+
+
+def prepare[
+    bind: Step, describe: Step
+](s: Session, inputs: Args, outputs: Args, with_memory: Int64) -> Int32:
+    """Checks the inputs and describes the outputs; missing outputs get memory if asked for."""
     s.words[unsafe_offset=ERROR] = 0
     s.words[unsafe_offset=INPUTS] = Int64(Int(inputs))
     s.words[unsafe_offset=OUTPUTS] = Int64(Int(outputs))
+    s.words[unsafe_offset=WITH_MEMORY] = with_memory
     bind(s)
     if s.words[unsafe_offset=ERROR] == 0:
         describe(s)
@@ -367,8 +407,9 @@ def session_run[
     var s = Session(handle)
     s.acquire()
     s.words[unsafe_offset=STATUS] = 0
-    var code = session_shapes[bind, describe](handle, inputs, outputs)
+    var code = prepare[bind, describe](s, inputs, outputs, 1)
     if code == OK:
+        pool_refresh(Args(unsafe_from_address=Int(s.words[unsafe_offset=POOL])))
         reserve(s)
         code = Int32(s.words[unsafe_offset=ERROR])
     if code == OK:
@@ -402,11 +443,12 @@ def session_close(handle: Args):
             Int(s.words[unsafe_offset=word]),
             Int(s.words[unsafe_offset = word + 1]),
         )
-    for i in range(128):
+    for i in range(MAX_STATES):
         release(
             Int(s.words[unsafe_offset = STATES + 2 * i]),
             Int(s.words[unsafe_offset = STATES + 2 * i + 1]),
         )
+    for i in range(MAX_OUTPUTS):
         release(
             Int(s.words[unsafe_offset = OWNED + 2 * i]),
             Int(s.words[unsafe_offset = OWNED + 2 * i + 1]),

@@ -1,0 +1,78 @@
+"""The reference target: PyTorch interprets the traced graph. Slow, exact, and labelled as such."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mojoaccel.artifact.manifest import FileSpec, Manifest, TensorSpec
+from mojoaccel.errors import error
+from mojoaccel.ir.graph import Value
+from mojoaccel.ir.text import parse_traced
+from mojoaccel.runtime.session import Session
+from mojoaccel.runtime.tensors import Array
+from mojoaccel.weights import StoredWeights
+
+log = logging.getLogger("mojoaccel")
+
+
+class ReferenceSession(Session):
+    """A session whose answers PyTorch computes; nothing in it was compiled."""
+
+    simulated = True
+
+    def __init__(self, folder: Path) -> None:
+        """Read the graph and map the weights."""
+        log.warning("simulated: PyTorch interprets the graph; nothing was compiled")
+        traced = parse_traced((folder / "graph.ir").read_text(encoding="utf-8"))
+        replay = importlib.import_module("mojoaccel.trace.replay")
+        self._run = replay.graph_runner(traced, StoredWeights(folder))
+        self._open = True
+        self.path = folder
+        self.manifest = Manifest(
+            name=traced.graph.name,
+            target="reference",
+            arch="",
+            system="",
+            required_features=(),
+            library=FileSpec("", 0, ""),
+            weights=FileSpec("", 0, ""),
+            inputs=tuple(_spec(v) for v in traced.signature.inputs),
+            outputs=tuple(_spec(v) for v in traced.signature.outputs),
+            dims={d.name: (d.min, d.max) for d in traced.graph.dims},
+            in_tree=traced.signature.in_tree,
+            out_tree=traced.signature.out_tree,
+        )
+        self._in_tree = json.loads(self.manifest.in_tree)
+        self._out_tree = json.loads(self.manifest.out_tree)
+        self._lock = threading.Lock()
+        self._library = None
+
+    def run_flat(self, values: Sequence[Any]) -> list[Array]:
+        """Run on flattened inputs and return flattened outputs (bfloat16 as uint16).
+
+        Raises:
+            MojoaccelError: MA702 an input does not fit, MA704 the session is closed.
+        """
+        if not self._open:
+            raise error("MA704", "the session is closed")
+        arrays, _ = self.check_inputs(values)
+        with self._lock:
+            return list(self._run(arrays))
+
+    def reset(self) -> None:
+        """Do nothing: every run of the interpreter starts from the initial state."""
+
+    def close(self) -> None:
+        """Refuse further runs."""
+        self._open = False
+
+
+def _spec(value: Value) -> TensorSpec:
+    shape = tuple(s if isinstance(s, int) else str(s) for s in value.type.shape)
+    return TensorSpec(value.name, value.type.dtype.torch, shape)
