@@ -95,6 +95,7 @@ class KernelContext:
     types: dict[str, TensorType] = field(default_factory=dict)
     output_names: dict[str, int] = field(default_factory=dict)
     weight_names: set[str] = field(default_factory=set)
+    state_values: set[str] = field(default_factory=set)
     weight_sources: Mapping[str, str] = field(default_factory=dict)
     _used_names: dict[str, int] = field(default_factory=dict)
 
@@ -241,6 +242,7 @@ class KernelContext:
             self._users = self.graph.users()
         held = self.held[name]
         count = len(self._users.get(name, ())) + (name in self.output_names)
+        count += name in self.state_values
         free = isinstance(held, Lazy) and not held.reads_memory and held.kernel is None
         if isinstance(held, Lazy) and (not self.fuse or (count > 1 and not free)):
             self.realize(name)

@@ -18,6 +18,7 @@ def schedule_groups(
     context = KernelContext(graph, simd_bytes, fuse)
     context.types = {name: v.type for name, v in graph.values().items()}
     context.weight_names = {w.name for w in graph.weights} - {s.weight for s in states}
+    context.state_values = {s.output for s in states}
     for index, value in enumerate(graph.inputs):
         _place(context, value.name, "input", index)
     for index, state in enumerate(states):
