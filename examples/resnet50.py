@@ -70,6 +70,6 @@ def factory() -> Example:
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = None
     with torch.no_grad():
-        module.train()(torch.randn(2, 3, 224, 224))
+        module.train()(torch.randn(4, 3, 96, 96))
     image = torch.randn(1, 3, 224, 224)
     return Example(module.eval(), (image,), dynamic={"images": {0: "batch"}})
