@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from mojoaccel.config import BuildOptions
@@ -25,24 +25,27 @@ from mojoaccel.toolchain.mojo import Finished, MojoCompiler, run
 EMULATION = {"x86_64": "elf_x86_64", "aarch64": "aarch64linux"}
 """lld's names of the output formats."""
 
-ALLOWED_SYMBOLS = frozenset(
-    """
-    mmap munmap madvise memcpy memset memmove memcmp open lseek close read getpid sched_yield
-    sched_getaffinity syscall pthread_create pthread_join pthread_detach malloc free calloc
-    aligned_alloc posix_memalign abort sysconf
-    exp exp2 expm1 log log2 log10 log1p pow sin cos tan asin acos atan atan2 sinh cosh tanh asinh
-    acosh atanh erf erfc lgamma tgamma cbrt hypot fmod fma floor ceil trunc round rint nearbyint
-    roundeven ldexp frexp fmax fmin
-    """.split()
+_C = (
+    "mmap munmap madvise memcpy memset memmove memcmp open lseek close read getpid sched_yield "
+    "sched_getaffinity syscall pthread_create pthread_join"
 )
-"""Functions of libc, libm and libpthread (and their `f` forms) that a library may need."""
+_MATH = (
+    "exp exp2 expm1 log log2 log10 log1p pow sin cos tan asin acos atan atan2 sinh cosh tanh asinh "
+    "acosh atanh erf erfc lgamma tgamma cbrt hypot fmod fma floor ceil trunc round rint nearbyint "
+    "roundeven ldexp frexp fmax fmin"
+)
+ALLOWED_SYMBOLS = frozenset([*_C.split(), *(n + f for n in _MATH.split() for f in ("", "f"))])
+"""Functions of libc, libm and libpthread that a library may need."""
 
 
 def compile_command(
     compiler: MojoCompiler, target: Target, options: BuildOptions, emit: str, output: str
 ) -> list[str]:
     """Return the `mojo build` command line, run in the folder of model.mojo."""
-    command = [str(compiler.path), "build", "--emit", emit, f"-O{options.optimization}"]
+    # At -O0 this compiler leaves calls into its own runtime (AlignedFree), so the library would
+    # not run without the SDK; level 0 therefore builds with -O1.
+    level = max(1, options.optimization)
+    command = [str(compiler.path), "build", "--emit", emit, f"-O{level}"]
     command += ["--target-triple", target.triple, "--target-cpu", target.cpu]
     command += ["--target-features", ",".join(target.features)]
     command += ["--fp-mode", f"contract={options.fp_mode}", "--diagnostic-format", "json"]
@@ -125,7 +128,9 @@ def emit_text(
         work = Path(name)
         write_source(source, work)
         command = compile_command(compiler, target, options, kind, "model.txt")
-        finished = run(command, build_environment(compiler, work), timeout=options.timeout, cwd=work)
+        finished = run(
+            command, build_environment(compiler, work), timeout=options.timeout, cwd=work
+        )
         if finished.returncode != 0:
             raise compile_error(source, finished, options.timeout)
         return (work / "model.txt").read_text(encoding="utf-8")
@@ -153,7 +158,7 @@ def build_environment(compiler: MojoCompiler, work: Path) -> dict[str, str]:
 def compile_error(source: MojoSource, finished: Finished, timeout: float) -> Exception:
     """Keep source, command and log of a failed build, and return the error to raise."""
     kept = keep_failure(source, finished)
-    command = " ".join(finished.command)
+    command = shlex.join(finished.command)
     if finished.returncode is None:
         notes = [f"source, command and log are in {kept}", f"command: {command}"]
         return error("MA502", f"mojo build was stopped after {timeout:g} s", notes=notes)
@@ -169,32 +174,24 @@ def keep_failure(source: MojoSource, finished: Finished) -> Path:
             folder = parent / name
             folder.mkdir(parents=True, exist_ok=True)
             write_source(source, folder)
-            (folder / "command.txt").write_text(_shell(finished.command) + "\n")
+            (folder / "command.txt").write_text(shlex.join(finished.command) + "\n")
             (folder / "log.txt").write_text(f"{finished.stdout}\n{finished.stderr}\n")
             return folder
     return Path(tempfile.gettempdir())
-
-
-def _shell(command: Sequence[str]) -> str:
-    import shlex
-
-    return shlex.join(command)
 
 
 def check_library(path: Path) -> None:
     """Make sure that a library runs anywhere libc does.
 
     Raises:
-        MojoaccelError: MA504, it needs other libraries, a search path or foreign symbols.
+        MojoaccelError: MA503 it is not a library, MA504 it needs other libraries, a search path
+            or foreign symbols.
     """
-    info = read_elf(path)
-    plain = {s.removesuffix("f") for s in ALLOWED_SYMBOLS} | ALLOWED_SYMBOLS
-    foreign = [
-        s
-        for s in info.undefined
-        if s not in ALLOWED_SYMBOLS and s.removesuffix("f") not in plain and not s.startswith("_")
-    ]
-    runtime = [s for s in info.undefined if s.startswith(("KGEN_", "_KGEN", "AsyncRT", "M_"))]
-    if foreign or runtime or info.needed or info.runpath:
-        found = [*foreign, *runtime, *info.needed, *info.runpath]
+    try:
+        info = read_elf(path)
+    except ValueError as e:
+        raise error("MA503", f"the linker made no usable library: {e}") from e
+    foreign = [s for s in info.undefined if s not in ALLOWED_SYMBOLS]
+    found = [*foreign, *info.needed, *info.runpath]
+    if found:
         raise error("MA504", f"the library needs {', '.join(found[:8])}")
