@@ -1,4 +1,4 @@
-"""Reads what a shared library needs: NEEDED, RUNPATH and undefined symbols (ELF64, little-endian)."""
+"""Reads what an ELF64 shared library needs: other libraries, search paths, undefined symbols."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-DT_NEEDED, DT_STRTAB, DT_SYMTAB, DT_RPATH, DT_RUNPATH = 1, 5, 6, 15, 29
-SHT_DYNSYM = 11
+DT_NEEDED, DT_RPATH, DT_RUNPATH = 1, 15, 29
+SHT_DYNAMIC, SHT_DYNSYM = 6, 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +37,32 @@ def read_elf(path: Path) -> ElfInfo:
     """Read a library.
 
     Raises:
-        ValueError: The file is not a 64-bit little-endian ELF file.
+        ValueError: The file is not a 64-bit little-endian ELF file, or is cut off.
     """
     data = path.read_bytes()
+    try:
+        return _read(data)
+    except (struct.error, IndexError, UnicodeDecodeError) as e:
+        raise ValueError(f"{path} is damaged: {e}") from e
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}") from e
+
+
+def _read(data: bytes) -> ElfInfo:
     if data[:6] != b"\x7fELF\x02\x01":
-        raise ValueError(f"{path} is not a 64-bit ELF file")
+        raise ValueError("not a 64-bit little-endian ELF file")
     machine = struct.unpack_from("<H", data, 18)[0]
-    section_start, = struct.unpack_from("<Q", data, 40)
+    (section_start,) = struct.unpack_from("<Q", data, 40)
     size, count = struct.unpack_from("<HH", data, 58)
     sections = [
         struct.unpack_from("<IIQQQQIIQQ", data, section_start + i * size) for i in range(count)
     ]
-    needed, paths, undefined, exported = [], [], [], []
+    needed: list[str] = []
+    paths: list[str] = []
+    undefined: list[str] = []
+    exported: list[str] = []
     for _, kind, _, _, offset, length, link, _, _, entry in sections:
-        if kind == 6:  # SHT_DYNAMIC
+        if kind == SHT_DYNAMIC:
             strings = sections[link][4]
             for at in range(offset, offset + length, 16):
                 tag, value = struct.unpack_from("<QQ", data, at)
