@@ -252,7 +252,7 @@ def _pick_size(dim: Dim, example: int, turn: int) -> int:
     """The smallest allowed size first, then an odd one beyond the example's."""
     if turn == 0:
         return max(dim.min, 1)
-    wanted = max(2 * example - 1, dim.min + 4)
+    wanted = max(2 * example - 1, dim.min + 2)
     return wanted if dim.max is None else min(wanted, dim.max)
 
 
