@@ -271,6 +271,12 @@ CODES: dict[str, ErrorInfo] = {
         _E.INTERNAL,
         "The library needs symbols outside libc, so it would not run without the SDK.",
     ),
+    "MA505": ErrorInfo(
+        "compiler-crashed",
+        _E.COMPILE_FAILED,
+        "The compiler was ended by a signal: a defect of its own, or the system ran out of memory.",
+        "compile again with --jobs 1 or more memory; the kept folder repeats the failure",
+    ),
     # 6: package
     "MA601": ErrorInfo(
         "artifact-invalid",

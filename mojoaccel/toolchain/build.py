@@ -11,11 +11,12 @@ import contextlib
 import os
 import shlex
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
 from mojoaccel.config import BuildOptions
-from mojoaccel.errors import error
+from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.paths import cache_root, kernel_library
 from mojoaccel.products import MojoSource, NativeLibrary, Target, digest_bytes
 from mojoaccel.toolchain.diagnostics import build_error
@@ -61,7 +62,9 @@ def compile_command(
     command = [str(compiler.path), "build", "--emit", emit, f"-O{level}"]
     command += ["--target-triple", target.triple, "--target-cpu", target.cpu]
     command += ["--target-features", ",".join(target.features)]
-    command += ["--fp-mode", f"contract={options.fp_mode}", "--diagnostic-format", "json"]
+    command += ["--fp-mode", f"contract={options.fp_mode}"]
+    # The reason of a failed elaboration is its last note; by default only ten are printed.
+    command += ["--diagnostic-format", "json", "--max-notes-per-diagnostic", "1000"]
     if options.jobs:
         command += ["-j", str(options.jobs)]
     return [*command, "-I", str(kernel_library()), "-o", output, "model.mojo"]
@@ -70,7 +73,7 @@ def compile_command(
 def link_command(compiler: MojoCompiler, target: Target) -> list[str]:
     """Return the link command line, run in the folder of model.o."""
     return [
-        *(str(compiler.lld), "-flavor", "gnu", "-m", EMULATION.get(target.arch, "elf_x86_64")),
+        *(str(compiler.lld), "-flavor", "gnu", "-m", EMULATION[target.arch]),
         *("-shared", "--hash-style=gnu", "--build-id=none", "--strip-all", "-z", "noexecstack"),
         *("-soname", "model.so", "-o", "model.so", "model.o"),
     ]
@@ -95,7 +98,7 @@ def build(
 
     Raises:
         MojoaccelError: MA501 the source is rejected, MA502 the time limit was reached, MA503 the
-            link failed, MA504 the library needs more than libc.
+            link failed, MA504 the library needs more than libc, MA505 the compiler crashed.
     """
     out.mkdir(parents=True, exist_ok=True)
     commands = (
@@ -111,8 +114,8 @@ def build(
             raise compile_error(source, finished, options.timeout)
         linked = run(commands[1], env, timeout=120.0, cwd=work)
         if linked.returncode != 0:
-            raise error("MA503", "lld failed", notes=linked.stderr.splitlines()[-5:])
-        check_library(work / "model.so")
+            raise link_error(source, linked)
+        check_library(work / "model.so", target.arch)
         shutil.copyfile(work / "model.so", out / "model.so")
     data = (out / "model.so").read_bytes()
     return NativeLibrary(
@@ -168,19 +171,33 @@ def build_environment(compiler: MojoCompiler, work: Path) -> dict[str, str]:
     return env
 
 
-def compile_error(source: MojoSource, finished: Finished, timeout: float) -> Exception:
+def compile_error(source: MojoSource, finished: Finished, timeout: float) -> MojoaccelError:
     """Keep source, command and log of a failed build, and return the error to raise."""
-    kept = keep_failure(source, finished)
-    command = shlex.join(finished.command)
+    tail = _kept(source, finished)
     if finished.returncode is None:
-        notes = [f"source, command and log are in {kept}", f"command: {command}"]
-        return error("MA502", f"mojo build was stopped after {timeout:g} s", notes=notes)
-    stream = f"{finished.stdout}\n{finished.stderr}"
-    return build_error("MA501", "mojo build failed", source, stream, kept, command)
+        return error("MA502", f"mojo build was stopped after {timeout:g} s", notes=tail)
+    if finished.returncode < 0:
+        name = signal.Signals(-finished.returncode).name
+        said = finished.stderr.strip().splitlines()[-5:]
+        return error("MA505", f"mojo build was ended by {name}", notes=[*said, *tail])
+    # The compiler prints its places on stderr and a summary on stdout.
+    return build_error(source, f"{finished.stderr}\n{finished.stdout}", tail)
 
 
-def keep_failure(source: MojoSource, finished: Finished) -> Path:
-    """Write source, command and log where the user can look at them."""
+def link_error(source: MojoSource, finished: Finished) -> MojoaccelError:
+    """Keep what a failed link was given, and return the error to raise."""
+    said = finished.stderr.strip().splitlines()[:5]
+    return error("MA503", "lld failed", notes=[*said, *_kept(source, finished)])
+
+
+def _kept(source: MojoSource, finished: Finished) -> list[str]:
+    kept = keep_failure(source, finished)
+    place = f"source, command and log are in {kept}" if kept else "no folder to keep the log in"
+    return [place, f"command: {shlex.join(finished.command)}"]
+
+
+def keep_failure(source: MojoSource, finished: Finished) -> Path | None:
+    """Write source, command and log where the user can look at them; None if nothing can be."""
     name = f"failed-{source.code_digest[:12]}"
     for parent in (cache_root() / "failures", Path(tempfile.gettempdir())):
         with contextlib.suppress(OSError):
@@ -190,20 +207,22 @@ def keep_failure(source: MojoSource, finished: Finished) -> Path:
             (folder / "command.txt").write_text(shlex.join(finished.command) + "\n")
             (folder / "log.txt").write_text(f"{finished.stdout}\n{finished.stderr}\n")
             return folder
-    return Path(tempfile.gettempdir())
+    return None
 
 
-def check_library(path: Path) -> None:
+def check_library(path: Path, arch: str) -> None:
     """Make sure that a library runs anywhere libc does.
 
     Raises:
-        MojoaccelError: MA503 it is not a library, MA504 it needs other libraries, a search path
-            or foreign symbols.
+        MojoaccelError: MA503 it is no library for this processor, MA504 it needs other libraries,
+            a search path or foreign symbols.
     """
     try:
         info = read_elf(path)
     except ValueError as e:
         raise error("MA503", f"the linker made no usable library: {e}") from e
+    if info.machine != arch:
+        raise error("MA503", f"the linker made a library for {info.machine}, not {arch}")
     foreign = [s for s in info.undefined if s not in ALLOWED_SYMBOLS]
     found = [*foreign, *info.needed, *info.runpath]
     if found:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mojoaccel.errors import Diagnostic, MojoaccelError, SourceLoc
+from mojoaccel.errors import MojoaccelError, SourceLoc, error
 from mojoaccel.products import MojoSource
 
 MODULE = "model.mojo"
@@ -116,16 +116,15 @@ def build_error(source: MojoSource, stream: str, tail: list[str]) -> MojoaccelEr
     groups = failures(parse(stream))
     if not groups:
         said = stream.strip().splitlines()[-SHOWN:] or ["it printed nothing"]
-        notes = (*said, *tail)
-        return MojoaccelError((Diagnostic("MA501", "mojo build failed", notes=notes),))
-    notes = []
+        return error("MA501", "mojo build failed", notes=[*said, *tail])
+    notes: list[str] = []
     for group in groups[:SHOWN]:
         why = reason(group)
         notes.append(f"{why}: {why.code}" if why.code else str(why))
-        steps = [m for m in group if m.file == MODULE and m is not why and m.code]
-        notes += [f"  from {m.file}:{m.line}: {m.code}" for m in steps[-1:]]
+        calls = [m for m in group if m.file == MODULE and m.text.startswith("call expansion")]
+        notes += [f"  called from {m.file}:{m.line}: {m.code}" for m in calls[-1:]]
     if len(groups) > SHOWN:
         notes.append(f"and {len(groups) - SHOWN} more errors")
     loc = next((place for g in groups if (place := origin_of(source, g)) is not None), None)
     summary = f"mojo build failed: {reason(groups[0]).text}"
-    return MojoaccelError((Diagnostic("MA501", summary, "error", loc, (*notes, *tail)),))
+    return error("MA501", summary, loc=loc, notes=[*notes, *tail])

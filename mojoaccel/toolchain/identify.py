@@ -30,9 +30,7 @@ def identify(path: Path) -> Identity:
     npm's `mojo-cli` another: none of them compiles Mojo.
     """
     real = Path(os.path.realpath(path))
-    if not real.exists():
-        return Identity("broken", f"{path} is a link to {real}, which does not exist")
-    if "/snap/" in str(path) or "/snap/" in str(real) or real.name == "snap":
+    if "/snap/" in f"{path} {real}" or real.name == "snap":
         return Identity("snap", f"{path} is the Ubuntu snap `mojo` (Juju delivery), not Modular's")
     if "node_modules" in real.parts:
         return Identity("npm", f"{path} is npm's mojo-cli, not Modular's")
@@ -40,16 +38,29 @@ def identify(path: Path) -> Identity:
         with real.open("rb") as file:
             head = file.read(4096)
     except OSError as e:
-        return Identity("broken", f"{path} cannot be read: {e.strerror}")
+        link = f" (a link to {real})" if real != path.absolute() else ""
+        return Identity("broken", f"{path}{link} cannot be read: {e.strerror}")
+    if head.startswith(b"#!"):
+        return _script(path, head)
+    if head.startswith((ELF, *MACHO)) and has_library(real):
+        return Identity("modular", f"{path} is Modular's compiler")
+    return Identity(
+        "unknown", f"{path} has no Mojo library beside it; it is not Modular's compiler"
+    )
+
+
+def has_library(program: Path) -> bool:
+    """Say whether the standard library lies where Modular's compiler has it."""
+    root = program.parent.parent
+    return program.parent.name == "bin" and (root / "lib" / "mojo" / "std.mojoc").is_file()
+
+
+def _script(path: Path, head: bytes) -> Identity:
     first = head.split(b"\n", 1)[0]
-    if first.startswith(b"#!"):
-        if b"perl" in first:
-            return Identity("mojolicious", f"{path} is Perl's Mojolicious, not Modular's")
-        if b"node" in first:
-            return Identity("npm", f"{path} is a Node.js program, not Modular's")
-        if b"mojo._entrypoints" in head or b"from mojo" in head:
-            return Identity("modular", "Modular Mojo (Python entry point)")
-        return Identity("unknown", f"{path} is a script that is not Modular's")
-    if head.startswith((ELF, *MACHO)) and real.name == "mojo":
-        return Identity("modular", "Modular Mojo")
-    return Identity("unknown", f"{path} is not Modular's compiler")
+    if b"perl" in first:
+        return Identity("mojolicious", f"{path} is Perl's Mojolicious, not Modular's")
+    if b"node" in first:
+        return Identity("npm", f"{path} is a Node.js program, not Modular's")
+    if b"mojo._entrypoints" in head:
+        return Identity("modular", f"{path} starts Modular's compiler")
+    return Identity("unknown", f"{path} is a script that is not Modular's")

@@ -8,16 +8,20 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mojoaccel.config import environment
 from mojoaccel.errors import error
-from mojoaccel.toolchain.identify import identify
+from mojoaccel.paths import cache_root
+from mojoaccel.toolchain.identify import Identity, has_library, identify
 
 SUPPORTED = "1.2.0"
 """The Mojo version that the emitted code and the kernels are written for."""
+
+VERSION_SECONDS = 30.0
 
 NOISE = ("Failed to initialize Crashpad",)
 """Lines that the compiler prints on every run of the wheel and that mean nothing."""
@@ -33,7 +37,8 @@ class MojoCompiler:
         root: The SDK's root (the wheel's ``modular`` folder), or None for other installs.
         version: ``1.2.0``.
         commit: Short commit hash.
-        origin: Where it was found: ``option``, ``environment`` or ``PATH``.
+        origin: Where it was found: ``option``, ``variable`` (MOJOACCEL_MOJO), ``environment``
+            (this Python's) or ``PATH``.
     """
 
     path: Path
@@ -49,31 +54,44 @@ class MojoCompiler:
         return f"mojo {self.version} ({self.commit})"
 
     def environment(self) -> dict[str, str]:
-        """Return the environment the compiler runs in."""
+        """Return the environment the compiler runs in.
+
+        The wheel's entry point sets these variables too, but leaves those of the shell as they
+        are; a compiler must not read another version's library, so here they are always its own.
+        """
         env = dict(os.environ)
-        if self.root is not None:  # what the wheel's own entry point sets
-            env.setdefault("MODULAR_MAX_PACKAGE_ROOT", str(self.root))
-            env.setdefault("MODULAR_MOJO_MAX_PACKAGE_ROOT", str(self.root))
-            env.setdefault("MODULAR_MOJO_MAX_DRIVER_PATH", str(self.path))
-            env.setdefault("MODULAR_MOJO_MAX_IMPORT_PATH", str(self.root / "lib" / "mojo"))
-        if not _home_usable(env):
-            # The compiler hangs without a word when $HOME cannot be searched.
-            from mojoaccel.paths import cache_root
-
-            env["MODULAR_HOME"] = str(cache_root() / "modular")
-        return env
+        if self.root is not None:
+            env["MODULAR_MAX_PACKAGE_ROOT"] = str(self.root)
+            env["MODULAR_MOJO_MAX_PACKAGE_ROOT"] = str(self.root)
+            env["MODULAR_MOJO_MAX_DRIVER_PATH"] = str(self.path)
+            env["MODULAR_MOJO_MAX_IMPORT_PATH"] = str(self.root / "lib" / "mojo")
+        return env | replacement_folders(env)
 
 
-def _home_usable(env: Mapping[str, str]) -> bool:
-    home = env.get("HOME")
-    if "MODULAR_HOME" in env:
-        return True
+def replacement_folders(env: Mapping[str, str]) -> dict[str, str]:
+    """Return variables that replace the folders of the compiler that it cannot use.
+
+    Mojo 1.2.0 hangs without a word when $HOME cannot be searched, fails when it is unset, and
+    builds everything anew when $HOME/.modular, which it prefers, cannot be written.
+    """
+    if env.get("MODULAR_HOME"):
+        return {}
+    own = str(cache_root() / "modular")
+    if not _searchable(env.get("HOME")):
+        return {"MODULAR_HOME": own}
+    preferred = os.path.join(env["HOME"], ".modular")
+    shut = os.path.exists(preferred) and not os.access(preferred, os.W_OK | os.X_OK)
+    return {"MODULAR_CACHE_DIR": own} if shut and not env.get("MODULAR_CACHE_DIR") else {}
+
+
+def _searchable(home: str | None) -> bool:
+    """Say whether files can be looked up below a home folder."""
     if not home:
         return False
     try:
         os.stat(os.path.join(home, ".modular"))
     except FileNotFoundError:
-        return os.access(home, os.W_OK | os.X_OK)
+        return os.path.isdir(home)
     except OSError:
         return False
     return True
@@ -81,16 +99,15 @@ def _home_usable(env: Mapping[str, str]) -> bool:
 
 def candidates(chosen: str | None = None) -> Iterator[tuple[Path, str]]:
     """Yield every program that may be the compiler, the preferred one first."""
-    wanted = chosen or environment("MOJOACCEL_MOJO")
-    if wanted:
-        yield Path(wanted), "option"
-        return
+    for wanted, origin in ((chosen, "option"), (environment("MOJOACCEL_MOJO"), "variable")):
+        if wanted:
+            yield Path(wanted).expanduser(), origin
+            return
     package = importlib.util.find_spec("modular")
-    roots = list(package.submodule_search_locations or ()) if package else []
-    for root in roots:
-        program = Path(root) / "bin" / "mojo"
-        if program.exists():
-            yield program, "environment"
+    roots = [Path(p) for p in package.submodule_search_locations or ()] if package else []
+    for root in (*roots, Path(sys.prefix)):
+        if (root / "bin" / "mojo").exists():
+            yield root / "bin" / "mojo", "environment"
     for folder in (environment("PATH") or "").split(os.pathsep):
         program = Path(folder or ".") / "mojo"
         if os.path.lexists(program):
@@ -107,16 +124,16 @@ def find_compiler(chosen: str | None = None) -> MojoCompiler:
         MojoaccelError: MA101 none found, MA102 only other programs called mojo, MA103 a version
             that the emitted code does not fit.
     """
-    others: list[str] = []
+    others: list[Identity] = []
     for path, origin in candidates(chosen):
         found = identify(path)
-        if found.kind != "modular":
-            others.append(found.explanation)
-            continue
-        return probe(path, origin)
-    if others:
-        raise error("MA102", others[0], notes=others[1:])
-    raise error("MA101", "no Mojo compiler was found")
+        if found.kind == "modular":
+            return probe(path, origin)
+        others.append(found)
+    texts = list(dict.fromkeys(o.explanation for o in others))
+    if any(o.kind != "broken" for o in others):
+        raise error("MA102", texts[0], notes=texts[1:])
+    raise error("MA101", texts[0] if texts else "no Mojo compiler was found", notes=texts[1:])
 
 
 def probe(path: Path, origin: str) -> MojoCompiler:
@@ -127,24 +144,27 @@ def probe(path: Path, origin: str) -> MojoCompiler:
     """
     program, root = _resolve(path)
     draft = MojoCompiler(program, _lld(program), root, "", "", origin)
-    result = run([str(program), "--version"], draft.environment(), timeout=30.0)
+    result = run([str(program), "--version"], draft.environment(), timeout=VERSION_SECONDS)
     match = re.search(r"[Mm]ojo (\d[\w.]*) \(([0-9a-f]+)\)", result.stdout)
     if result.returncode != 0 or match is None:
         said = (result.stdout + result.stderr).strip().splitlines()[-1:] or ["nothing"]
-        raise error("MA101", f"{program} --version failed and said: {said[0]}")
+        how = "did not end" if result.returncode is None else "failed"
+        raise error("MA101", f"{program} --version {how} and said: {said[0]}")
     if match[1] != SUPPORTED:
         raise error("MA103", f"{program} is Mojo {match[1]}; {SUPPORTED} is needed")
     return MojoCompiler(program, draft.lld, root, match[1], match[2], origin)
 
 
 def _resolve(path: Path) -> tuple[Path, Path | None]:
-    """Return the real compiler behind a Python entry point, and the SDK's root."""
+    """Return the real compiler behind a Python entry point, and the SDK's root.
+
+    A wheel's root is ``site-packages/modular``, a conda environment's the environment.
+    """
     real = Path(os.path.realpath(path))
-    if real.parent.name == "bin" and real.parent.parent.name == "modular":
-        return real, real.parent.parent
-    for site in real.parent.parent.glob("lib/python3*/site-packages/modular"):
-        if (site / "bin" / "mojo").exists():
-            return site / "bin" / "mojo", site
+    places = [real, *real.parent.parent.glob("lib/python3*/*-packages/modular/bin/mojo")]
+    for program in places:
+        if has_library(program):
+            return program, program.parent.parent
     return real, None
 
 
@@ -179,30 +199,49 @@ def run(
     """Run a program without standard input; stop its whole process group when time is up.
 
     Raises:
-        KeyboardInterrupt: Passed on after the program was stopped.
+        MojoaccelError: MA101, the program cannot be started.
+        KeyboardInterrupt: Passed on, as any exception, after the program was stopped.
     """
-    process = subprocess.Popen(
-        list(command),
-        env=dict(env),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
+    try:
+        process = subprocess.Popen(
+            list(command),
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as e:
+        raise error("MA101", f"{command[0]} cannot be started: {e.strerror}") from e
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         _stop(process)
-        out, err = process.communicate()
+        out, err = _rest(process)
         return Finished(tuple(command), None, out, quiet(err))
     except BaseException:
         _stop(process)
         process.wait()
         raise
     return Finished(tuple(command), process.returncode, out, quiet(err))
+
+
+def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Return what a stopped program still said.
+
+    A descendant that left the process group may hold the pipes open; it is not waited for.
+    """
+    try:
+        return process.communicate(timeout=5.0)
+    except subprocess.TimeoutExpired as e:
+        return _text(e.stdout), _text(e.stderr)
+
+
+def _text(data: bytes | str | None) -> str:
+    return data.decode(errors="replace") if isinstance(data, bytes) else data or ""
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
