@@ -78,6 +78,8 @@ class Library:
         _, index, axis, expected, got = found
         if status == 20:
             return "an index is outside the tensor it selects from"
+        if status == 14:
+            return f"input {index} has no data"
         if status == 4:
             return "out of memory"
         return f"input {index}, axis {axis}: expected {expected}, got {got} (status {status})"

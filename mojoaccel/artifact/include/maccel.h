@@ -22,11 +22,13 @@ enum {
 enum {
   MACCEL_NO_WEIGHTS = 2, MACCEL_WRONG_WEIGHTS = 3, MACCEL_NO_MEMORY = 4,
   MACCEL_BAD_DTYPE = 10, MACCEL_BAD_RANK = 11, MACCEL_BAD_SIZE = 12, MACCEL_OUT_OF_RANGE = 13,
-  MACCEL_BAD_INDEX = 20
+  MACCEL_NO_DATA = 14, MACCEL_BAD_INDEX = 20
 };
 
 /* A dense row-major tensor. In an output, data == NULL asks for memory that the session owns and
- * that is valid until its next run; shape, rank and dtype are filled in. */
+ * that is valid until its next run; the tensor may be passed to that run as it is. Other memory
+ * must have room for the output (maccel_output_shapes tells). Shape, rank and dtype of outputs are
+ * filled in. */
 typedef struct {
   void *data;
   int64_t shape[8];

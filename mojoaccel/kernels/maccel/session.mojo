@@ -6,31 +6,23 @@ groups. Everything lives in one block of words that the caller owns through a ha
 globals, so any number of sessions can run side by side.
 
 Words of the block: 0 weights, 1 weight bytes, 2 arena, 3 arena bytes, 4 scratch, 5 scratch bytes
-in all, 6 pool, 7 threads, 8 data status, 9 lock, 10 process id, 11 input tensors, 12 output
-tensors, 13 whether outputs get memory, 16-20 error (code, index, axis, expected, got), 32+ dims,
+in all, 6 pool, 7 threads, 8 data status, 9 lock, 11 input tensors, 12 output
+tensors, 13 whether outputs get memory, 14 whether a state lacks memory, 16-20 error (code, index, axis, expected, got), 32+ dims,
 128+ output addresses, 1152+ states (address, bytes), 5248+ output memory owned by the session
 (address, bytes). `emit/entry.py` refuses plans that need more dims, outputs or states.
 """
 
-from std.atomic import Atomic, Ordering
 from std.memory import stack_allocation
 
 from maccel.libc import (
     Bytes,
-    FUTEX_WAIT_PRIVATE,
-    FUTEX_WAKE_PRIVATE,
     advise,
     allocate,
-    close_file,
     copy_memory,
-    file_size,
-    futex,
-    map_file,
-    open_file,
-    process_id,
     processor_count,
     release,
 )
+from maccel.lock import acquire_lock, release_lock
 from maccel.pool import (
     MAX_THREADS,
     pool_create,
@@ -41,6 +33,7 @@ from maccel.pool import (
 )
 from maccel.team import TaskFn
 from maccel.types import Args, Ptr
+from maccel.weights import map_weights
 
 comptime WEIGHTS = 0
 comptime WEIGHT_BYTES = 1
@@ -52,10 +45,10 @@ comptime POOL = 6
 comptime THREADS = 7
 comptime STATUS = 8
 comptime LOCK = 9
-comptime PROCESS = 10
 comptime INPUTS = 11
 comptime OUTPUTS = 12
 comptime WITH_MEMORY = 13
+comptime STATE_LOST = 14
 comptime ERROR = 16
 comptime DIMS = 32
 comptime OUTPUT_ADDRESS = 128
@@ -69,13 +62,12 @@ comptime TENSOR_WORDS = 10
 """A `maccel_tensor`: data, shape[8], then rank and dtype as 32-bit halves of one word."""
 
 comptime OK = Int32(0)
-comptime NO_WEIGHTS = Int32(2)
-comptime WRONG_WEIGHTS = Int32(3)
 comptime NO_MEMORY = Int32(4)
 comptime BAD_DTYPE = 10
 comptime BAD_RANK = 11
 comptime BAD_SIZE = 12
 comptime OUT_OF_RANGE = 13
+comptime NO_DATA = 14
 comptime BAD_INDEX = Int32(20)
 
 comptime MAX_ARGUMENTS = 256
@@ -117,12 +109,12 @@ struct Session(Copyable, Movable, TrivialRegisterPassable):
     @always_inline
     def output(self, index: Int) -> Int:
         """Returns the address of an output's first element."""
-        return Int(self.words[unsafe_offset = OUTPUT_ADDRESS + index])
+        return Int(self.words[unsafe_offset=OUTPUT_ADDRESS + index])
 
     @always_inline
     def state(self, index: Int) -> Int:
         """Returns the address of a state."""
-        return Int(self.words[unsafe_offset = STATES + 2 * index])
+        return Int(self.words[unsafe_offset=STATES + 2 * index])
 
     @always_inline
     def status(self) -> Int:
@@ -132,12 +124,14 @@ struct Session(Copyable, Movable, TrivialRegisterPassable):
     @always_inline
     def dim(self, index: Int) -> Int:
         """Returns the size of a dynamic dim in this run."""
-        return Int(self.words[unsafe_offset = DIMS + index])
+        return Int(self.words[unsafe_offset=DIMS + index])
 
     @always_inline
     def tensor(self, word: Int, index: Int) -> Args:
         """Returns the `maccel_tensor` of an input or output."""
-        var first = Args(unsafe_from_address=Int(self.words[unsafe_offset=word]))
+        var first = Args(
+            unsafe_from_address=Int(self.words[unsafe_offset=word])
+        )
         return first.unsafe_offset(index * TENSOR_WORDS)
 
     # -- running ------------------------------------------------------------
@@ -177,61 +171,76 @@ struct Session(Copyable, Movable, TrivialRegisterPassable):
         if self.words[unsafe_offset=ERROR] != 0:
             return
         self.words[unsafe_offset=ERROR] = Int64(code)
-        self.words[unsafe_offset = ERROR + 1] = Int64(index)
-        self.words[unsafe_offset = ERROR + 2] = Int64(axis)
-        self.words[unsafe_offset = ERROR + 3] = Int64(expected)
-        self.words[unsafe_offset = ERROR + 4] = Int64(got)
+        self.words[unsafe_offset=ERROR + 1] = Int64(index)
+        self.words[unsafe_offset=ERROR + 2] = Int64(axis)
+        self.words[unsafe_offset=ERROR + 3] = Int64(expected)
+        self.words[unsafe_offset=ERROR + 4] = Int64(got)
 
     @no_inline
     def expect_input(self, index: Int, dtype: Int, rank: Int):
-        """Checks an input's element type and rank."""
-        var tail = self.tensor(INPUTS, index)[unsafe_offset=9]
+        """Checks an input's element type and rank, and that it has data unless it is empty.
+        """
+        var tensor = self.tensor(INPUTS, index)
+        var tail = tensor[unsafe_offset=9]
         var got_rank = Int(tail & 0xFFFFFFFF)
         var got_dtype = Int(tail >> 32)
         if got_dtype != dtype:
             self.fail(BAD_DTYPE, index, -1, dtype, got_dtype)
         if got_rank != rank:
             self.fail(BAD_RANK, index, -1, rank, got_rank)
+        if tensor[unsafe_offset=0] == 0:
+            var count = 1
+            for axis in range(rank):
+                count *= Int(tensor[unsafe_offset=1 + axis])
+            if count != 0:
+                self.fail(NO_DATA, index, -1, count, 0)
 
     @no_inline
     def expect_size(self, index: Int, axis: Int, size: Int):
         """Checks one dimension of an input."""
-        var got = Int(self.tensor(INPUTS, index)[unsafe_offset = 1 + axis])
+        var got = Int(self.tensor(INPUTS, index)[unsafe_offset=1 + axis])
         if got != size:
             self.fail(BAD_SIZE, index, axis, size, got)
 
     @no_inline
     def bind_dim(self, dim: Int, index: Int, axis: Int, low: Int, high: Int):
-        """Reads a dynamic dim from an input and checks its range (high < 0: unbounded)."""
-        var got = Int(self.tensor(INPUTS, index)[unsafe_offset = 1 + axis])
+        """Reads a dynamic dim from an input and checks its range (high < 0: unbounded).
+        """
+        var got = Int(self.tensor(INPUTS, index)[unsafe_offset=1 + axis])
         if got < low:
             self.fail(OUT_OF_RANGE, index, axis, low, got)
         if high >= 0 and got > high:
             self.fail(OUT_OF_RANGE, index, axis, high, got)
-        self.words[unsafe_offset = DIMS + dim] = Int64(got)
+        self.words[unsafe_offset=DIMS + dim] = Int64(got)
 
     # -- memory -------------------------------------------------------------
 
     @no_inline
     def describe_output(self, index: Int, dtype: Int, bytes: Int, *shape: Int):
-        """Fills in an output's shape and finds memory for it."""
+        """Fills in an output's shape and finds memory for it.
+
+        A caller may pass the tensors of its last run again: memory that the session gave out then
+        may have become too small, so it counts as none.
+        """
         var tensor = self.tensor(OUTPUTS, index)
         for axis in range(len(shape)):
-            tensor[unsafe_offset = 1 + axis] = Int64(shape[axis])
+            tensor[unsafe_offset=1 + axis] = Int64(shape[axis])
         tensor[unsafe_offset=9] = Int64(len(shape)) | (Int64(dtype) << 32)
-        if (
-            tensor[unsafe_offset=0] == 0
-            and self.words[unsafe_offset=WITH_MEMORY] != 0
-        ):
+        var given = tensor[unsafe_offset=0]
+        var ours = (
+            given == 0 or given == self.words[unsafe_offset=OWNED + 2 * index]
+        )
+        if ours and self.words[unsafe_offset=WITH_MEMORY] != 0:
             tensor[unsafe_offset=0] = Int64(self.grow(OWNED + 2 * index, bytes))
-        self.words[unsafe_offset = OUTPUT_ADDRESS + index] = tensor[
+        self.words[unsafe_offset=OUTPUT_ADDRESS + index] = tensor[
             unsafe_offset=0
         ]
 
     @no_inline
     def grow(self, word: Int, bytes: Int) -> Int:
-        """Makes the region at words (word, word + 1) at least `bytes` long; contents are lost."""
-        var have = Int(self.words[unsafe_offset = word + 1])
+        """Makes the region at words (word, word + 1) at least `bytes` long; contents are lost.
+        """
+        var have = Int(self.words[unsafe_offset=word + 1])
         if bytes > have or self.words[unsafe_offset=word] == 0:
             release(Int(self.words[unsafe_offset=word]), have)
             var wanted = (max(bytes, 64) + 4095) // 4096 * 4096
@@ -242,7 +251,7 @@ struct Session(Copyable, Movable, TrivialRegisterPassable):
             elif wanted >= HUGE_PAGE:
                 advise(address, wanted, 14)
             self.words[unsafe_offset=word] = Int64(address)
-            self.words[unsafe_offset = word + 1] = Int64(wanted)
+            self.words[unsafe_offset=word + 1] = Int64(wanted)
         return Int(self.words[unsafe_offset=word])
 
     @no_inline
@@ -262,41 +271,22 @@ struct Session(Copyable, Movable, TrivialRegisterPassable):
     def init_state(self, index: Int, bytes: Int, weight_offset: Int):
         """Gives a state its initial value."""
         var address = self.grow(STATES + 2 * index, bytes)
-        if address != 0:
-            copy_memory(address, self.weight(weight_offset), bytes)
+        if address == 0:
+            self.words[unsafe_offset=STATE_LOST] = 1
+            return
+        copy_memory(address, self.weight(weight_offset), bytes)
 
     # -- exclusion ----------------------------------------------------------
 
     @no_inline
     def acquire(self):
-        """Waits until no other thread runs this session.
-
-        The lock is 0 when free, 1 when held and 2 when held and waited for: without waiters it
-        costs no system call.
-        """
-        var lock = self.words.unsafe_offset(LOCK)
-        # A forked child inherits a lock that a thread of its parent may hold.
-        if self.words[unsafe_offset=PROCESS] != Int64(process_id()):
-            self.words[unsafe_offset=PROCESS] = Int64(process_id())
-            Atomic[Int64].store(lock, 0)
-        var old = Int64(0)
-        if Atomic[Int64].compare_exchange(lock, old, 1):
-            return
-        while True:
-            old = Int64(0)
-            if Atomic[Int64].compare_exchange(lock, old, 2):
-                return
-            old = Int64(1)
-            _ = Atomic[Int64].compare_exchange(lock, old, 2)
-            futex(lock, FUTEX_WAIT_PRIVATE, 2)
+        """Waits until no other thread runs this session."""
+        acquire_lock(self.words.unsafe_offset(LOCK))
 
     @no_inline
     def give_back(self):
         """Lets the next thread run this session."""
-        var lock = self.words.unsafe_offset(LOCK)
-        if Atomic[Int64].fetch_add(lock, -1) != 1:
-            Atomic[Int64].store(lock, 0)
-            futex(lock, FUTEX_WAKE_PRIVATE, 1)
+        release_lock(self.words.unsafe_offset(LOCK))
 
 
 comptime Step = def(Session) thin -> None
@@ -322,14 +312,16 @@ def session_open(
         return NO_MEMORY
     var words = Args(unsafe_from_address=address)
     if weight_bytes > 0:
-        var failed = map_weights(folder, words, weight_bytes)
+        var failed = map_weights(
+            folder, weight_bytes, words.unsafe_offset(WEIGHTS)
+        )
         if failed != OK:
             release(address, SESSION_BYTES)
             return failed
+        words[unsafe_offset=WEIGHT_BYTES] = Int64(weight_bytes)
     var count = Int(threads) if threads > 0 else processor_count()
     count = min(count, MAX_THREADS)
     words[unsafe_offset=THREADS] = Int64(count)
-    words[unsafe_offset=PROCESS] = Int64(process_id())
     var pool = Int(pool_create(count))
     words[unsafe_offset=POOL] = Int64(pool)
     if pool == 0:
@@ -337,32 +329,6 @@ def session_open(
         release(address, SESSION_BYTES)
         return NO_MEMORY
     result[unsafe_offset=0] = Int64(address)
-    return OK
-
-
-def map_weights(folder: Bytes, words: Args, weight_bytes: Int) -> Int32:
-    """Maps `<folder>/weights.bin`."""
-    var path = stack_allocation[4352, UInt8]()
-    var n = 0
-    while n < 4096 and folder[unsafe_offset=n] != 0:
-        path[unsafe_offset=n] = folder[unsafe_offset=n]
-        n += 1
-    var name = "/weights.bin".ptr()
-    for i in range(12):
-        path[unsafe_offset = n + i] = name[unsafe_offset=i]
-    path[unsafe_offset = n + 12] = 0
-    var file = open_file(Bytes(unsafe_from_address=Int(path)))
-    if file < 0:
-        return NO_WEIGHTS
-    var size = file_size(file)
-    var address = map_file(file, weight_bytes) if size == weight_bytes else 0
-    close_file(file)
-    if size != weight_bytes:
-        return WRONG_WEIGHTS
-    if address == 0:
-        return NO_MEMORY
-    words[unsafe_offset=WEIGHTS] = Int64(address)
-    words[unsafe_offset=WEIGHT_BYTES] = Int64(weight_bytes)
     return OK
 
 
@@ -380,7 +346,8 @@ def session_shapes[
 def prepare[
     bind: Step, describe: Step
 ](s: Session, inputs: Args, outputs: Args, with_memory: Int64) -> Int32:
-    """Checks the inputs and describes the outputs; missing outputs get memory if asked for."""
+    """Checks the inputs and describes the outputs; missing outputs get memory if asked for.
+    """
     s.words[unsafe_offset=ERROR] = 0
     s.words[unsafe_offset=INPUTS] = Int64(Int(inputs))
     s.words[unsafe_offset=OUTPUTS] = Int64(Int(outputs))
@@ -411,6 +378,8 @@ def session_run[
     if code == OK:
         pool_refresh(Args(unsafe_from_address=Int(s.words[unsafe_offset=POOL])))
         reserve(s)
+        if s.words[unsafe_offset=STATE_LOST] != 0:
+            s.fail(Int(NO_MEMORY), -1, -1, 0, 0)
         code = Int32(s.words[unsafe_offset=ERROR])
     if code == OK:
         forward(s)
@@ -426,7 +395,7 @@ def session_run[
 def session_error(handle: Args, result: Args) -> Int32:
     """Copies the last error: code, index, axis, expected, got."""
     for i in range(5):
-        result[unsafe_offset=i] = handle[unsafe_offset = ERROR + i]
+        result[unsafe_offset=i] = handle[unsafe_offset=ERROR + i]
     return Int32(handle[unsafe_offset=ERROR])
 
 
@@ -441,16 +410,16 @@ def session_close(handle: Args):
     for word in [ARENA, SCRATCH]:
         release(
             Int(s.words[unsafe_offset=word]),
-            Int(s.words[unsafe_offset = word + 1]),
+            Int(s.words[unsafe_offset=word + 1]),
         )
     for i in range(MAX_STATES):
         release(
-            Int(s.words[unsafe_offset = STATES + 2 * i]),
-            Int(s.words[unsafe_offset = STATES + 2 * i + 1]),
+            Int(s.words[unsafe_offset=STATES + 2 * i]),
+            Int(s.words[unsafe_offset=STATES + 2 * i + 1]),
         )
     for i in range(MAX_OUTPUTS):
         release(
-            Int(s.words[unsafe_offset = OWNED + 2 * i]),
-            Int(s.words[unsafe_offset = OWNED + 2 * i + 1]),
+            Int(s.words[unsafe_offset=OWNED + 2 * i]),
+            Int(s.words[unsafe_offset=OWNED + 2 * i + 1]),
         )
     release(Int(handle), SESSION_BYTES)
