@@ -40,7 +40,7 @@ class BenchRequest:
     """What to measure.
 
     Attributes:
-        artifact: The compiled model; None measures the rivals alone.
+        artifact: The compiled model, folder or archive.
         model: The PyTorch model; None leaves only the artifact.
         rivals: Names of baselines.
         sizes: Sizes of named dims; those of the example inputs otherwise.
@@ -53,7 +53,7 @@ class BenchRequest:
         example: The model's example, where it is loaded already.
     """
 
-    artifact: Path | None
+    artifact: Path
     model: ModelSource | None = None
     rivals: Sequence[str] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -109,18 +109,14 @@ class _Bench:
         self.folder = folder
         self.show = show
         self.threads = request.threads or usable_cores()
-        self.artifact: Path | None = None
-        self.manifest: Manifest | None = None
-        if request.artifact is not None:
-            self.artifact = open_folder(request.artifact, cache_root() / "unpacked")
-            self.manifest = read_manifest(self.artifact)
+        self.artifact = open_folder(request.artifact, cache_root() / "unpacked")
+        self.manifest: Manifest = read_manifest(self.artifact)
 
     def run(self) -> BenchReport:
         before = load_average()[0]
         inputs = self._choose_inputs()
         inputs.save(self.folder)
-        target = "" if self.manifest is None else self.manifest.target
-        meter = open_meter(target)
+        meter = open_meter(self.manifest.target)
         track = Track(self.folder, self.threads, self.request.timeout, meter, self.show)
         contenders, reports = self._enter()
         reference = self._reference(track)
@@ -134,7 +130,7 @@ class _Bench:
         own = own_error(reference)
         return BenchReport(
             model=self._name(),
-            target=target,
+            target=self.manifest.target,
             dtype=self._dtype(),
             inputs=tuple(inputs.describe()),
             sizes=inputs.sizes,
@@ -147,6 +143,7 @@ class _Bench:
             machine=describe_machine(),
             load_before=before,
             load_after=load_average()[0],
+            other_cores=track.others,
             meter=None if meter is None else meter.name,
             artifact_bytes=self._artifact_bytes(),
             stages=dict(self.request.stages),
@@ -169,18 +166,14 @@ class _Bench:
     def _name(self) -> str:
         if self.request.model is not None:
             return self.request.model.name
-        assert self.manifest is not None
         return self.manifest.name
 
     def _dtype(self) -> str:
         if self.request.model is not None:
             return self.request.model.dtype
-        assert self.manifest is not None
         return str(self.manifest.options.get("dtype", "f32"))
 
-    def _artifact_bytes(self) -> int | None:
-        if self.artifact is None:
-            return None
+    def _artifact_bytes(self) -> int:
         return sum(f.stat().st_size for f in self.artifact.rglob("*") if f.is_file())
 
     def _choose_inputs(self) -> Inputs:
@@ -190,17 +183,13 @@ class _Bench:
             example = self.request.example or model.load()
             found = example_inputs(example, model.dynamic)
         else:
-            if self.manifest is None or self.artifact is None:
-                raise error("MA903", "neither an artifact nor a model was given")
             found = artifact_inputs(self.artifact, self.manifest)
         return found.at(self.request.sizes) if self.request.sizes else found
 
     def _enter(self) -> tuple[list[Contender], list[RunnerReport]]:
         """Return who takes part, and the rows of those who cannot."""
-        contenders, absent = [], []
-        if self.artifact is not None:
-            task = {"runner": OURS, "artifact": str(self.artifact), "threads": self.threads}
-            contenders.append(Contender(OURS, task))
+        task = {"runner": OURS, "artifact": str(self.artifact), "threads": self.threads}
+        contenders, absent = [Contender(OURS, task)], []
         for name in dict.fromkeys(self.request.rivals):
             missing = BASELINES[name].missing(self._dtype())
             if missing:
@@ -236,7 +225,6 @@ class _Bench:
         )
 
     def _kept_reference(self) -> Reference:
-        assert self.manifest is not None and self.artifact is not None
         dtypes = [BY_TORCH[t.dtype].name for t in self.manifest.outputs]
         if not self.manifest.check or self.request.sizes:
             return Reference(dtypes, [], None, "none")
@@ -327,7 +315,7 @@ def _absolute(path: str) -> str:
 def accuracy_failure(report: BenchReport) -> MojoaccelError | None:
     """Return MA602 if our own answer was wrong, MA703 if it could not run, else None."""
     ours = report.ours
-    if ours.name != OURS or ours.status == "ok":
+    if ours.status == "ok":
         return None
     code = "MA602" if ours.status == "wrong output" else "MA703"
     return error(code, f"{OURS}: {ours.detail}")

@@ -36,6 +36,28 @@ def usable_cores(limit: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return max(1, min(cores, int(words[0]) // int(words[1])))
 
 
+def busy_seconds(stat: Path = Path("/proc/stat")) -> float | None:
+    """Return the processor time that the whole machine has used; None where unknown.
+
+    Time that a hypervisor gave to other machines counts as used.
+    """
+    if not stat.exists():
+        return None
+    user, nice, system, _, _, irq, softirq, steal = map(
+        int, stat.read_text().splitlines()[0].split()[1:9]
+    )
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def process_seconds(pid: int) -> float:
+    """Return the processor time that a process has used, all threads; 0 once it has ended."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        return 0.0
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def load_average() -> tuple[float, float]:
     """Return the average number of running processes over the last one and five minutes."""
     one, five, _ = os.getloadavg()

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mojoaccel.bench.machine import process_seconds
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -80,6 +82,10 @@ class WorkerProcess:
             # Its threads go on spinning: they would take the others' turns.
             self._pause()
         return reply
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time it has used."""
+        return process_seconds(self._process.pid)
 
     def close(self) -> None:
         """End the process in good order."""

@@ -14,6 +14,7 @@ from mojoaccel.bench.statistics import BEYOND, PERCENTILES, Ratio, Summary
 OURS = "mojoaccel"
 HEADER = ("runner", "median", "p95", "spread", "vs eager", "max error", "peak memory")
 ALIGN = "lrrrrrr"
+DISTURBED = 0.25  # cores that other programs may use before a report warns
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class BenchReport:
         machine: Facts about the machine.
         load_before: Running processes of the machine, mean of the minute before.
         load_after: The same, after; the benchmark itself included.
+        other_cores: Cores that other programs used while runs were timed; None if unknown.
         meter: Name of the energy counter; None where there is none.
         artifact_bytes: Size of the artifact.
         stages: Seconds of each compile stage, where this benchmark compiled the model.
@@ -118,8 +120,9 @@ class BenchReport:
     machine: Mapping[str, Any]
     load_before: float
     load_after: float
+    other_cores: float | None = None
     meter: str | None = None
-    artifact_bytes: int | None = None
+    artifact_bytes: int = 0
     stages: Mapping[str, float] = field(default_factory=dict)
     cached: tuple[str, ...] = ()
 
@@ -196,6 +199,11 @@ def footnotes(report: BenchReport) -> list[str]:
     lines = [_ours_line(report)] if report.ours.summary is not None else []
     lines += [_ratio_line(report, r) for r in report.rivals if r.name != "eager"]
     lines.append(_reference_line(report))
+    if is_disturbed(report):
+        lines.append(
+            f"not reliable: other programs used {report.other_cores:.1f} of {cores(report)} cores "
+            "meanwhile, and runners that share their work out evenly suffer most"
+        )
     lines += [_energy_line(report), _machine_line(report)]
     lines.append(
         "median of all runs, every round weighing the same; spread is the interquartile range "
@@ -264,11 +272,21 @@ def _energy_line(report: BenchReport) -> str:
     return f"energy per run of everything on the machine ({report.meter}): {', '.join(used)}"
 
 
+def is_disturbed(report: BenchReport) -> bool:
+    """Return whether other programs left fewer cores than there were threads."""
+    others = report.other_cores or 0.0
+    return others + report.threads > cores(report) + DISTURBED
+
+
+def cores(report: BenchReport) -> int:
+    """Return the cores that the benchmark could use."""
+    return int(report.machine["cores"])
+
+
 def _machine_line(report: BenchReport) -> str:
-    machine = report.machine
     return (
-        f"{machine['processor']}, {machine['cores']} cores, load {report.load_before:.1f} before "
-        f"and {report.load_after:.1f} after"
+        f"{report.machine['processor']}, {cores(report)} cores, load {report.load_before:.1f} "
+        f"before and {report.load_after:.1f} after"
     )
 
 

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mojoaccel.bench.report import OURS, BenchReport, RunnerReport, milliseconds, ratio_to
+from mojoaccel.bench.report import (
+    OURS,
+    BenchReport,
+    RunnerReport,
+    is_disturbed,
+    milliseconds,
+    ratio_to,
+)
 from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.paths import cache_root
 from mojoaccel.placing import write_text
@@ -141,6 +148,7 @@ def judge_speed(
     return error(
         "MA801",
         f"{OURS} is {ratio:.2f}x as fast as {against}, asked for was {threshold:g}x",
+        notes=["the machine was busy with other programs"] if is_disturbed(report) else (),
         hint="bench on a quiet machine; --html FILE shows how the times are spread",
     )
 

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mojoaccel.bench.report import markdown_table, milliseconds
+from mojoaccel.bench.report import BenchReport, is_disturbed, markdown_table, milliseconds
 from mojoaccel.products import STAGES
 
 HEADER = (
@@ -111,9 +111,9 @@ def _watch(process: subprocess.Popen[bytes], timeout: float, memory: float) -> s
         family = _family(process.pid)
         reason = ""
         if time.monotonic() > deadline:
-            reason = f"stopped after {timeout:.0f} s"
+            reason = f"stopped after {timeout:g} s"
         elif sum(_resident(p) for p in family) > memory:
-            reason = f"stopped at {memory / 1e9:.0f} GB"
+            reason = f"stopped at {memory / 1e9:g} GB"
         if reason:
             # Benchmark workers have sessions of their own, so the group alone is not enough.
             for pid in family:
@@ -216,8 +216,11 @@ def to_markdown(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table; models that failed follow it with their reason."""
     good = [r for r in results if "failed" not in r]
     lines = markdown_table(HEADER, [_cells(r) for r in good], ALIGN)
-    failed = [f"- {r['model']}: {r['failed']}" for r in results if "failed" in r]
-    return [*lines, "", *failed] if failed else lines
+    notes = [f"- {r['model']}: {r['failed']}" for r in results if "failed" in r]
+    busy = [r["model"] for r in good if is_disturbed(BenchReport.from_json(r["bench"]))]
+    if busy:
+        notes.append(f"- times not reliable, other programs ran beside: {', '.join(busy)}")
+    return [*lines, "", *notes] if notes else lines
 
 
 def _cells(record: Mapping[str, Any]) -> list[str]:

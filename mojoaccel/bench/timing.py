@@ -9,12 +9,14 @@ request, asleep. A runner whose threads still spin a second after its turn is st
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mojoaccel.bench.energy import Meter
+from mojoaccel.bench.machine import busy_seconds
 from mojoaccel.bench.process import WorkerFailed, WorkerProcess
 
 ROUNDS = 10
@@ -88,6 +90,8 @@ class Track:
         timeout: Seconds for one request.
         meter: Energy counter, if there is one.
         show: Told what is going on.
+        others: Cores that other programs used, on average, while turns were given; None where
+            that is unknown.
     """
 
     folder: Path
@@ -95,6 +99,7 @@ class Track:
     timeout: float
     meter: Meter | None
     show: Callable[[str], None]
+    others: float | None = None
 
     def start(self, name: str) -> WorkerProcess:
         """Start a worker process."""
@@ -160,12 +165,14 @@ class Track:
         slowest = max((c.warmup["median_ns"] / 1e9 for c in running), default=0.0)
         count = rounds or choose_rounds(seconds, slowest)
         order = random.Random(0)
+        usage = _Usage(running)
         for number in range(count):
             self.show(f"round {number + 1} of {count}")
             order.shuffle(running)
             for contender in running:
                 self._turn(contender, seconds / count)
             running = [c for c in running if not c.failure]
+        self.others = usage.others()
         for contender in running:
             self._finish(contender)
 
@@ -201,6 +208,27 @@ class Track:
             contender.metered_runs += reply["runs"]
         contender.rounds.append(reply["times"])
         contender.quiet = contender.quiet and reply["quiet"]
+
+
+class _Usage:
+    """Processor time of the machine that the contenders did not use."""
+
+    def __init__(self, contenders: list[Contender]) -> None:
+        self._workers = [c.process for c in contenders if c.process is not None]
+        self._began = time.monotonic()
+        self._busy = busy_seconds()
+        self._own = self._own_seconds()
+
+    def others(self) -> float | None:
+        """Return it in cores, on average since the start."""
+        busy = busy_seconds()
+        if busy is None or self._busy is None:
+            return None
+        used = (busy - self._busy) - (self._own_seconds() - self._own)
+        return max(0.0, used / max(1e-3, time.monotonic() - self._began))
+
+    def _own_seconds(self) -> float:
+        return time.process_time() + sum(w.cpu_seconds() for w in self._workers)
 
 
 def choose_rounds(seconds: float, slowest: float) -> int:

@@ -111,16 +111,51 @@ def test_a_model_against_eager_saved_compared_and_judged(run, artifact, place):
     assert "| mojoaccel |" in (place / "b.md").read_text()
     assert (place / "b.html").read_text().startswith("<!doctype html>")
 
-    code, out, err = run("bench", artifact, *short, "--compare", "one", "--fail-under", "1000")
+    compared = ("--at", "batch=5", "--compare", "one", "--fail-under", "1000")
+    code, out, err = run("bench", artifact, *short, *compared)
     assert code == 5
     assert re.search(r"error\[MA801\] too-slow: mojoaccel is [\d.]+x as fast as the stored", err)
-    assert "other inputs: input: f32[3, 784] then" in err
+    assert "other inputs: input: f32[3, 784] then, input: f32[5, 784] now" in err
     assert re.search(r"^mojoaccel .* (same|faster|slower)$", out, re.MULTILINE)
 
-    code, out, _ = run(
-        *("bench", artifact, *short, "--compare", "one", "--fail-under", "1000", "--json"),
-    )
+    code, out, _ = run("bench", artifact, *short, *compared, "--json")
     document = json.loads(out)
     assert (code, document["ok"]) == (5, False)
     assert document["diagnostics"][0]["code"] == "MA801"
     assert document["comparison"]["runners"][0]["runner"] == "mojoaccel"
+
+
+@pytest.mark.mojo
+@pytest.mark.slow
+def test_rivals_built_elsewhere_answer_rightly(run, artifact):
+    for package in ("onnxruntime", "openvino", "onnx", "onnxscript"):
+        pytest.importorskip(package)
+    code, out, err = run(
+        *("bench", artifact, "--model", EXAMPLES / "mlp.py", "--vs", "onnxruntime,openvino"),
+        *("--seconds", "0.3", "--rounds", "3", "--threads", "1", "--json"),
+    )
+    assert code == 0, err
+    rows = json.loads(out)["runners"]
+    assert [(r["name"], r["status"]) for r in rows] == [
+        ("mojoaccel", "ok"),
+        ("onnxruntime", "ok"),
+        ("openvino", "ok"),
+    ], rows
+    for row in rows[1:]:
+        assert row["version"][0].isdigit()
+        assert row["compile_seconds"] > 0
+        assert row["speedup"] is None  # eager was not asked for
+
+
+@pytest.mark.mojo
+@pytest.mark.slow
+def test_a_wrong_answer_does_not_count_and_fails(run, artifact, place):
+    """The model of another seed: the artifact's answers are wrong for it."""
+    text = (EXAMPLES / "mlp.py").read_text()
+    (place / "other.py").write_text(text.replace("manual_seed(0)", "manual_seed(1)"))
+    code, out, err = run(
+        *("bench", artifact, "--model", "other.py", "--seconds", "0.2", "--rounds", "3"),
+    )
+    assert code == 4
+    assert re.search(r"^mojoaccel +wrong output +- ", out, re.MULTILINE)
+    assert "error[MA602] accuracy: mojoaccel: output 0: off by" in err

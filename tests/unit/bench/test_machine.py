@@ -1,9 +1,19 @@
 """Machine facts and energy counters, from files made for the test."""
 
+import os
+import time
+
 import pytest
 
 from mojoaccel.bench.energy import RaplMeter, open_meter
-from mojoaccel.bench.machine import describe_machine, peak_memory, processor_name, usable_cores
+from mojoaccel.bench.machine import (
+    busy_seconds,
+    describe_machine,
+    peak_memory,
+    process_seconds,
+    processor_name,
+    usable_cores,
+)
 
 
 def domain(root, index, name, energy, limit=1000):
@@ -63,3 +73,15 @@ def test_peak_memory_of_this_process():
     found = peak_memory()
     assert found is not None and found > 10_000_000
     assert peak_memory(2**30) is None
+
+
+def test_busy_time_counts_everything_but_idling(tmp_path):
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  100 10 50 9999 7777 3 2 35 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n")
+    assert busy_seconds(stat) == pytest.approx(200 / os.sysconf("SC_CLK_TCK"))
+    assert busy_seconds(tmp_path / "absent") is None
+
+
+def test_process_time_of_this_process():
+    assert process_seconds(os.getpid()) == pytest.approx(time.process_time(), abs=0.1)
+    assert process_seconds(2**30) == 0.0

@@ -71,6 +71,14 @@ def test_notes_name_other_rivals_trouble_and_energy(report):
     assert "onnxruntime: its threads went on spinning and were stopped between its turns" in notes
 
 
+def test_a_disturbed_run_says_so(report):
+    assert not any("not reliable" in n for n in footnotes(replace(report, other_cores=2.2)))
+    assert (
+        "not reliable: other programs used 2.4 of 4 cores meanwhile, and runners that share "
+        "their work out evenly suffer most"
+    ) in footnotes(replace(report, other_cores=2.4))
+
+
 def test_json_reads_back_and_keeps_unknowns_null(report):
     data = json.loads(json.dumps(report.to_json()))
     assert BenchReport.from_json(data) == report

@@ -113,6 +113,12 @@ def test_threshold_against_the_fastest_rival_that_counts(report):
     )
 
 
+def test_a_failed_threshold_says_when_the_machine_was_busy(report):
+    assert judge_speed(report, 9.0).diagnostics[0].notes == ()
+    failure = judge_speed(replace(report, other_cores=3.0), 9.0)
+    assert failure.diagnostics[0].notes == ("the machine was busy with other programs",)
+
+
 def test_threshold_against_a_stored_run_when_there_are_no_rivals(report):
     alone = replace(report, runners=(report.ours,))
     assert judge_speed(alone, 1.0, stored=report) is None
