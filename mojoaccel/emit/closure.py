@@ -12,7 +12,12 @@ from mojoaccel.ir.plan import Closure, ScalarOp, View
 from mojoaccel.ir.types import BOOL, I64, DType
 from mojoaccel.ops.lazy import IOTA
 
-COORD_NAMES = {1: ("i",), 2: ("row", "col"), 3: ("batch", "row", "col")}
+COORD_NAMES = {
+    1: ("i",),
+    2: ("row", "col"),
+    3: ("outer", "row", "col"),
+    4: ("b", "h", "i", "j"),
+}
 
 
 @dataclass
@@ -31,6 +36,7 @@ class ClosurePrinter:
     imports: set[tuple[str, str]]
     dims: set[str]
     lines: list[str] = field(default_factory=list)
+    uniform: set[str] = field(default_factory=set)
 
     def print(self, name: str) -> list[str]:
         """Return the lines of ``def name[w: Int](...)``, unindented."""
@@ -47,7 +53,10 @@ class ClosurePrinter:
             "body": f"def {name}[w: Int]({params}) {{imm}}:",
         }[c.kind]
         for op in c.body.ops:
-            self.lines.append(f"var {op.name} = {self._step(op)}")
+            text = self._step(op)
+            self.lines.append(f"var {op.name} = {text}")
+            if self._is_uniform(op):
+                self.uniform.add(op.name)
         if c.kind == "load":
             self.lines.append(f"return {c.body.results[0]}")
         else:
@@ -104,6 +113,7 @@ class ClosurePrinter:
             self.scattered = True
 
     scattered: bool = False
+    """Whether the vector's lanes do not walk the operands at equal distances."""
 
     def _scalar_or_vector(self, value: Size, vector: bool) -> str:
         text = self._size(value)
@@ -166,14 +176,14 @@ class ClosurePrinter:
         base, step = self._address(view)
         p = self.pointer(view)
         if step is None:
-            text = f"{self._memory('gather')}[w]({p}, {self._lane_offsets(view)})"
-        elif step == 1:
-            text = f"{self._memory('load')}[w]({p}, {base})"
-        elif step == 0:
-            text = f"{self._memory('splat')}[w]({p}, {base})"
-        else:
-            text = f"{self._memory('load_strided')}[w]({p}, {base}, {self._size(step)})"
-        return f"{text}.ne(0)" if view.dtype == BOOL else text
+            return f"{self._reader('gather', view)}[w]({p}, {self._lane_offsets(view)})"
+        if step in (0, 1):
+            return f"{self._reader('load' if step else 'splat', view)}[w]({p}, {base})"
+        return f"{self._reader('load_strided', view)}[w]({p}, {base}, {self._size(step)})"
+
+    def _reader(self, function: str, view: View) -> str:
+        """Return the function that reads a view; bool bytes become masks."""
+        return self._memory(f"{function}_mask" if view.dtype == BOOL else function)
 
     def _iota(self, view: View) -> str:
         base, step = self._address(view)
@@ -188,22 +198,48 @@ class ClosurePrinter:
     def _gather(self, op: ScalarOp) -> str:
         view = self.closure.operands[op.args[0]]
         base, step = self._address(view)
+        indices = [self._index(op.name, k, *triple) for k, triple in enumerate(op.args[1:])]
+        p = self.pointer(view)
+        if all(triple[0] in self.uniform for triple in op.args[1:]) and step in (0, 1):
+            # One position for the whole vector: a row of a table, read as neighbours.
+            parts = [base, *(f"Int({i}[0]){self._times(s)}" for i, s in indices)]
+            function = self._reader("load" if step == 1 else "splat", view)
+            return f"{function}[w]({p}, {' + '.join(x for x in parts if x != '0') or '0'})"
         if step is None:
             start = self._lane_offsets(view)
         elif step == 0:
-            start = f"I64[w]({base})"
+            start = "" if base == "0" else f"I64[w]({base})"
         else:
             start = f"{self._memory('span')}[w]({base}, {self._size(step)})"
-        parts = [start]
-        for index, stride, extent in op.args[1:]:
-            wrapped = (
-                f"{self._memory('wrap_index')}[w]({index}, {self._size(extent)}, status)"
-                if extent is not None
-                else index
-            )
-            parts.append(f"{wrapped} * I64[w]({self._size(stride)})")
-        text = f"{self._memory('gather')}[w]({self.pointer(view)}, {' + '.join(parts)})"
-        return f"{text}.ne(0)" if view.dtype == BOOL else text
+        factors = [i if s == 1 else f"{i} * I64[w]({self._size(s)})" for i, s in indices]
+        self.lines.append(f"var {op.name}_at = {' + '.join(x for x in [start, *factors] if x)}")
+        return f"{self._reader('gather', view)}[w]({p}, {op.name}_at)"
+
+    def _index(
+        self, name: str, number: int, index: str, stride: Size, extent: Size | None
+    ) -> tuple[str, Size]:
+        """Print the checked index of one axis; return its name and how far a step moves."""
+        if extent is None:
+            return index, stride
+        label = f"{name}_{number}"
+        checked = f"{self._memory('wrap_index')}[w]({index}, {self._size(extent)}, status)"
+        self.lines.append(f"var {label} = {checked}")
+        return label, stride
+
+    def _times(self, stride: Size) -> str:
+        return "" if stride == 1 else f" * {_paren(self._size(stride))}"
+
+    def _is_uniform(self, op: ScalarOp) -> bool:
+        """Whether a step has the same value in every lane of a vector."""
+        if op.function == "const":
+            return True
+        if op.function == "arg":
+            return False
+        if op.function in ("load", "gather"):
+            _, step = self._address(self.closure.operands[op.args[0]])
+            inputs = [t[0] for t in op.args[1:]]
+            return step == 0 and all(i in self.uniform for i in inputs)
+        return all(a in self.uniform for a in op.args if isinstance(a, str))
 
     def _step(self, op: ScalarOp) -> str:
         special: dict[str, Callable[[ScalarOp], str]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from mojoaccel.emit import syntax
+from mojoaccel.emit.sizes import SizeLocals
 from mojoaccel.errors import error
 from mojoaccel.ir.dims import Size, free_dims
 from mojoaccel.ir.plan import Plan
@@ -17,7 +18,7 @@ MAX_DIMS, MAX_OUTPUTS, MAX_STATES, MAX_RANK = 96, 1024, 2048, 8
 def _dims(plan: Plan, sizes: list[Size]) -> list[str]:
     used = set().union(*(free_dims(s) for s in sizes)) if sizes else set()
     return [
-        f"    var {syntax.identifier(d.name)} = s.dim({i})"
+        f"    var {syntax.dim_name(d.name)} = s.dim({i})"
         for i, d in enumerate(plan.dims)
         if d.name in used
     ]
@@ -75,8 +76,9 @@ def _reserve(plan: Plan) -> list[str]:
     memory = plan.memory
     lines = ["", "", "def reserve(s: Session):", '    """Makes room for temporaries."""']
     lines.extend(_dims(plan, [memory.size, memory.scratch]))
-    arena, scratch = syntax.size(memory.size), syntax.size(memory.scratch)
-    return [*lines, *syntax.wrap(f"    s.reserve({arena}, {scratch})")]
+    sizes = SizeLocals()
+    arena, scratch = sizes.size(memory.size), sizes.size(memory.scratch)
+    return [*lines, *sizes.lines, *syntax.wrap(f"    s.reserve({arena}, {scratch})")]
 
 
 def _states(plan: Plan, offsets: dict[str, int]) -> list[str]:

@@ -70,10 +70,11 @@ class GroupPrinter:
             lines.append(f"var {name} = arg_ptr[{syntax.dtype(view.dtype)}](args, {index})")
         for index, dim in enumerate(dims):
             self.imports.add(("maccel.types", "arg_int"))
-            lines.append(f"var {syntax.identifier(dim)} = arg_int(args, {index + len(self.views)})")
+            lines.append(f"var {syntax.dim_name(dim)} = arg_int(args, {index + len(self.views)})")
         if status:
             self.imports.add(("maccel.types", "arg_ptr"))
             lines.append(f"var status = arg_ptr[DType.int64](args, {len(self.views) + len(dims)})")
+        body = [line for k, line in enumerate(body) if line or not k or body[k - 1]]
         return GroupFunction(
             head + [w for line in lines + body for w in syntax.wrap("    " + line if line else "")],
             self.views,

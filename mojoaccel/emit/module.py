@@ -8,8 +8,9 @@ from mojoaccel.artifact.weights import layout_weights
 from mojoaccel.emit import syntax
 from mojoaccel.emit.entry import entry_points, session_functions
 from mojoaccel.emit.group import GroupFunction, GroupPrinter
+from mojoaccel.emit.sizes import SizeLocals
 from mojoaccel.errors import SourceLoc, error
-from mojoaccel.ir.dims import Size, free_dims
+from mojoaccel.ir.dims import Size
 from mojoaccel.ir.plan import FusionGroup, Plan, View
 from mojoaccel.products import MojoSource, Target, digest_bytes, digest_json
 
@@ -111,7 +112,7 @@ class ModulePrinter:
             ("def forward(s: Session):", None),
             ('    """Runs every fused group in order."""', None),
         ]
-        used: set[str] = set()
+        sizes = SizeLocals()
         rows: list[tuple[str, SourceLoc | None]] = []
         last: SourceLoc | None = None
         for name, (group, function) in calls:
@@ -119,34 +120,32 @@ class ModulePrinter:
             if loc is not None and loc != last:
                 rows.append((f"    # {loc}" + (f": {loc.text}" if loc.text else ""), loc))
                 last = loc
-            args = [self._address(v, used) for v in function.pointers]
-            used.update(function.dims)
-            args.extend(syntax.identifier(d) for d in function.dims)
+            args = [self._address(v, sizes) for v in function.pointers]
+            sizes.used.update(function.dims)
+            args.extend(syntax.dim_name(d) for d in function.dims)
             if function.status:
                 args.append("s.status()")
             if len(args) > MAX_ARGUMENTS:
                 message = f"{name} takes {len(args)} operands; {MAX_ARGUMENTS} are possible"
                 raise error("MA302", message, loc=loc)
-            used |= free_dims(group.work)
-            call = f"    s.launch[{name}]({', '.join([syntax.size(group.work), *args])})"
+            call = f"    s.launch[{name}]({', '.join([sizes.size(group.work), *args])})"
             rows.extend((line, loc) for line in syntax.wrap(call))
         for index, dim in enumerate(self.plan.dims):
-            if dim.name in used:
-                lines.append((f"    var {syntax.identifier(dim.name)} = s.dim({index})", None))
+            if dim.name in sizes.used:
+                lines.append((f"    var {syntax.dim_name(dim.name)} = s.dim({index})", None))
         self.imports.add(("maccel.session", "Session"))
         if not rows:
             rows.append(("    pass", None))
-        return [*lines, *rows]
+        return [*lines, *((line, None) for line in sizes.lines), *rows]
 
-    def _address(self, view: View, used: set[str]) -> str:
+    def _address(self, view: View, sizes: SizeLocals) -> str:
         buffer = self.plan.buffers[view.buffer]
         offset: Size = view.offset * buffer.dtype.size
         if buffer.space == "arena":
             offset = offset + self.arena[view.buffer]
         elif buffer.space == "weight":
             offset = offset + self.offsets[view.buffer]
-        used |= free_dims(offset)
-        text = syntax.size(offset)
+        text = sizes.size(offset)
         if buffer.space in ("arena", "weight"):
             return f"s.{buffer.space}({text})"
         base = f"s.{buffer.space}({buffer.index})"

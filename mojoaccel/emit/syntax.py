@@ -79,6 +79,11 @@ def identifier(text: str) -> str:
     return name
 
 
+def dim_name(dim: str) -> str:
+    """Return the variable that holds a dim: ``n_batch``; no coordinate is called so."""
+    return f"n_{identifier(dim)}"
+
+
 def dtype(d: DType, *, compute: bool = False) -> str:
     """Print an element type; bool is a byte in memory and a mask while computing."""
     return "DType.bool" if compute and d == BOOL else f"DType.{d.mojo}"
@@ -98,7 +103,7 @@ def _size(tree: ast.expr) -> str:
     if isinstance(tree, ast.Constant):
         return str(tree.value)
     if isinstance(tree, ast.Name):
-        return identifier(tree.id)
+        return dim_name(tree.id)
     if isinstance(tree, ast.UnaryOp):
         return f"-{_size(tree.operand)}"
     if isinstance(tree, ast.BinOp):

@@ -180,7 +180,28 @@ def size_max(a: Size, b: Size) -> Size:
     """Return max(a, b)."""
     if isinstance(a, int) and isinstance(b, int):
         return max(a, b)
-    return a if a == b else _call("max", *sorted((a, b), key=str))
+    parts: list[Size] = []
+    for part in (*_max_parts(a), *_max_parts(b)):
+        if not any(_dominates(other, part) for other in parts):
+            parts = [other for other in parts if not _dominates(part, other)]
+            parts.append(part)
+    return parts[0] if len(parts) == 1 else _call("max", *sorted(parts, key=str))
+
+
+def _dominates(a: Size, b: Size) -> bool:
+    """Whether a >= b for all dims (they are never negative): a - b has no negative term."""
+    difference = _terms(a - b)
+    return all(c > 0 and all(atom.isidentifier() for atom in m) for m, c in difference)
+
+
+def _max_parts(size: Size) -> list[Size]:
+    """Return the operands of a maximum, or the size itself."""
+    text = str(size)
+    if isinstance(size, Expr) and len(size.terms) == 1 and text.startswith("max("):
+        tree = ast.parse(text, mode="eval").body
+        if isinstance(tree, ast.Call):
+            return [_walk(argument, None) for argument in tree.args]
+    return [size]
 
 
 def size_min(a: Size, b: Size) -> Size:

@@ -71,6 +71,12 @@ COSTLY = frozenset(
 """Functions too slow to be computed again for every pass of a multi-pass kernel."""
 
 
+QUIET = frozenset(
+    {"view", "expand", "unsqueeze", "squeeze", "slice", "select", "permute", "transpose"}
+)
+"""Operators that compute nothing: left out of a group's name when others are in it."""
+
+
 @dataclass
 class KernelContext:
     """The state of scheduling one graph.
@@ -385,7 +391,7 @@ class KernelContext:
         for node in nodes:
             if node.loc is not None and node.loc not in locs:
                 locs.append(node.loc)
-        name = "_".join(dict.fromkeys(ops))[:48].rstrip("_")
+        name = group_name(ops)
         count = self._used_names[name] = self._used_names.get(name, 0) + 1
         self.groups.append(
             FusionGroup(f"{name}_{count}", tuple(calls), reads, writes, tuple(locs), ops, work)
@@ -410,6 +416,17 @@ class KernelContext:
             view = change(self.copy(held))
         assert view is not None, f"{node.op} of a contiguous tensor must be a view"
         return view
+
+
+def group_name(ops: Sequence[str], limit: int = 24) -> str:
+    """Join operator names, dropping middle ones that do not fit; the last one says most."""
+    names = [op for op in dict.fromkeys(ops) if op not in QUIET] or list(dict.fromkeys(ops))
+    name = names[-1][:limit]
+    for earlier in reversed(names[:-1]):
+        if len(earlier) + 1 + len(name) > limit:
+            break
+        name = f"{earlier}_{name}"
+    return name.strip("_")
 
 
 def touched(calls: Sequence[KernelCall]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -6,7 +6,7 @@ consecutive positions can come from any strided window.
 
 from std.math import iota
 
-from maccel.types import Ptr
+from maccel.types import Mask, Ptr
 
 
 @always_inline
@@ -28,7 +28,7 @@ def load_strided[
     """Loads `w` elements that lie `stride` apart."""
     var v = SIMD[dt, w](0)
     comptime for lane in range(w):
-        v[lane] = p[unsafe_offset = offset + lane * stride]
+        v[lane] = p[unsafe_offset=offset + lane * stride]
     return v
 
 
@@ -39,7 +39,7 @@ def gather[
     """Loads the element at each offset."""
     var v = SIMD[dt, w](0)
     comptime for lane in range(w):
-        v[lane] = p[unsafe_offset = Int(offsets[lane])]
+        v[lane] = p[unsafe_offset=Int(offsets[lane])]
     return v
 
 
@@ -55,7 +55,7 @@ def store_strided[
 ](p: Ptr[dt], offset: Int, stride: Int, v: SIMD[dt, w]):
     """Stores `w` elements that lie `stride` apart."""
     comptime for lane in range(w):
-        p[unsafe_offset = offset + lane * stride] = v[lane]
+        p[unsafe_offset=offset + lane * stride] = v[lane]
 
 
 @always_inline
@@ -64,7 +64,7 @@ def scatter[
 ](p: Ptr[dt], offsets: SIMD[DType.int64, w], v: SIMD[dt, w]):
     """Stores each lane at its offset."""
     comptime for lane in range(w):
-        p[unsafe_offset = Int(offsets[lane])] = v[lane]
+        p[unsafe_offset=Int(offsets[lane])] = v[lane]
 
 
 @always_inline
@@ -78,9 +78,9 @@ def span[w: Int](start: Int, step: Int = 1) -> SIMD[DType.int64, w]:
 @always_inline
 def wrap_index[
     w: Int
-](
-    index: SIMD[DType.int64, w], size: Int, status: Ptr[DType.int64]
-) -> SIMD[DType.int64, w]:
+](index: SIMD[DType.int64, w], size: Int, status: Ptr[DType.int64]) -> SIMD[
+    DType.int64, w
+]:
     """Resolves negative indices; out of range becomes 0 and sets `status`."""
     var n = SIMD[DType.int64, w](Int64(size))
     var zero = SIMD[DType.int64, w](0)
@@ -94,3 +94,31 @@ def wrap_index[
 
 comptime STATUS_INDEX = Int64(1)
 """An index was outside its tensor."""
+
+
+@always_inline
+def load_mask[w: Int](p: Ptr[DType.uint8], offset: Int) -> Mask[w]:
+    """Loads `w` neighbouring booleans (bytes of 0 and 1)."""
+    return p.unsafe_load[width=w](offset).ne(0)
+
+
+@always_inline
+def splat_mask[w: Int](p: Ptr[DType.uint8], offset: Int) -> Mask[w]:
+    """Loads one boolean and repeats it."""
+    return splat[w](p, offset).ne(0)
+
+
+@always_inline
+def load_strided_mask[
+    w: Int
+](p: Ptr[DType.uint8], offset: Int, stride: Int) -> Mask[w]:
+    """Loads `w` booleans that lie `stride` apart."""
+    return load_strided[w](p, offset, stride).ne(0)
+
+
+@always_inline
+def gather_mask[
+    w: Int
+](p: Ptr[DType.uint8], offsets: SIMD[DType.int64, w]) -> Mask[w]:
+    """Loads the boolean at each offset."""
+    return gather[w](p, offsets).ne(0)
