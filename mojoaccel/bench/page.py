@@ -29,6 +29,7 @@ RIGHT = 90  # room for the values
 BAR = 22
 GAP = 12
 PLOT_HEIGHT = 240
+PARTS = ("python", "import", "load", "first_run")  # of a cold start
 COLORS = 6  # runner colours in the style sheet; further runners start again
 
 STYLE = """\
@@ -70,7 +71,7 @@ def to_html(report: BenchReport) -> str:
         ]
     starts = {r.name: r.cold_start for r in report.runners if r.cold_start is not None}
     if starts:
-        caption = "From a new process to the first answer: python, import, load, first run."
+        caption = "From a new process to the first answer."
         parts += ["<h2>Cold start</h2>", _figure(_stacks(starts), caption)]
     notes = "".join(f"<li>{escape(n)}</li>" for n in footnotes(report))
     return "\n".join([*parts, f"<h2>Notes</h2><ul>{notes}</ul>", "</body></html>"]) + "\n"
@@ -150,7 +151,7 @@ def _lines(shown: Sequence[RunnerReport]) -> str:
         y = max(place(row.rounds[-1]) + 4, labels[-1] + 13 if labels else 0)
         labels.append(y)
         parts += [
-            f'<polyline class="s{index % COLORS}" stroke-width="2" points="{points}"/>',
+            f'<polyline class="s{index % COLORS}" fill="none" stroke-width="2" points="{points}"/>',
             _text(WIDTH - RIGHT + 8, y, row.name, "start"),
         ]
     height = max(PLOT_HEIGHT, *(y + GAP for y in labels))
@@ -161,10 +162,16 @@ def _stacks(starts: Mapping[str, Mapping[str, float]]) -> str:
     """Draw the parts of every cold start one after the other."""
     scale = (WIDTH - LEFT - RIGHT) / max(s["total"] for s in starts.values())
     parts = []
+    for number, part in enumerate(PARTS):
+        x = LEFT + 90.0 * number
+        parts += [
+            f'<rect class="f{number}" x="{x:.1f}" y="4" width="10" height="10"/>',
+            _text(x + 15, 13, part.replace("_", " "), "start", "soft"),
+        ]
     for index, (name, start) in enumerate(starts.items()):
-        top = GAP + index * (BAR + GAP)
+        top = 2 * GAP + index * (BAR + GAP)
         x = float(LEFT)
-        for number, part in enumerate(("python", "import", "load", "first_run")):
+        for number, part in enumerate(PARTS):
             width = start[part] * scale
             parts.append(
                 f'<rect class="f{number}" x="{x:.1f}" y="{top}" width="{width:.1f}" '
@@ -175,7 +182,7 @@ def _stacks(starts: Mapping[str, Mapping[str, float]]) -> str:
             _text(LEFT - 8, top + BAR / 2 + 4, name, "end"),
             _text(x + 6, top + BAR / 2 + 4, f"{start['total']:.2f} s", "start"),
         ]
-    return _svg(2 * GAP + len(starts) * (BAR + GAP), "cold start by runner", parts)
+    return _svg(3 * GAP + len(starts) * (BAR + GAP), "cold start by runner", parts)
 
 
 def _ticks(low: float, high: float) -> list[float]:
