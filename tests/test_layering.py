@@ -13,12 +13,13 @@ HEIGHT = {
     "errors": 0, "config": 0, "paths": 0, "settings": 0,
     "ir": 1, "products": 1, "cache": 1,
     "ops": 2, "artifact": 2, "example": 2,
-    "trace": 3, "passes": 3, "emit": 3, "toolchain": 3,
+    "trace": 3, "passes": 3, "emit": 3, "toolchain": 3, "runtime": 3,
     "targets": 4,
-    "driver": 5, "stages": 5, "verify": 5, "deliver": 5, "api": 5,
+    "weights": 5, "placing": 5, "job": 5, "verify": 5, "packaging": 5, "stages": 5, "deliver": 5,
+    "driver": 5, "reference": 5, "loading": 5, "api": 5,
     "doctor": 6, "bench": 6,
     "backends": 7,
-    "cli": 8,
+    "cli": 8, "__main__": 9,
 }  # fmt: skip
 APART = ({"trace", "passes", "emit", "toolchain"},)
 ONLY = {"runtime": {"errors", "config", "paths", "artifact", "runtime"}}

@@ -40,8 +40,7 @@ def as_array(value: Any) -> tuple[Array, str]:
         # Conjugate and negative views are flags that numpy cannot express.
         tensor = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
         if name == "bfloat16":
-            import torch
-
+            torch = sys.modules["torch"]
             tensor = tensor.view(torch.int16)
         return _contiguous(tensor.numpy()), name
     array = np.asarray(value)
@@ -70,8 +69,7 @@ def empty(shape: tuple[int, ...], dtype: str) -> Array:
 
 def as_torch(array: Array, dtype: str) -> Any:
     """Return an array as a torch tensor that shares its memory."""
-    import torch
-
+    torch = sys.modules["torch"]
     if dtype == "bfloat16":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)

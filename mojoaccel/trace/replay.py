@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from mojoaccel.example import Example
 from mojoaccel.ir.graph import Graph, Value
-from mojoaccel.ir.interpret import run_graph
+from mojoaccel.ops.interpret import run_graph
 from mojoaccel.products import TracedModel, Weights
 from mojoaccel.trace.structure import flatten_inputs
 
