@@ -12,7 +12,6 @@ import pytest
 
 from mojoaccel.config import BuildOptions
 from mojoaccel.errors import MojoaccelError
-from mojoaccel.products import MojoSource
 from mojoaccel.targets.base import read_target
 from mojoaccel.targets.probe import detect
 from mojoaccel.toolchain.build import (
@@ -23,7 +22,7 @@ from mojoaccel.toolchain.build import (
     link_command,
 )
 from mojoaccel.toolchain.elf import read_elf
-from mojoaccel.toolchain.mojo import find_compiler
+from mojoaccel.toolchain.mojo import find_compiler, run
 
 X86 = read_target("cpu:x86_64-linux-gnu+sapphirerapids-amx_tile")
 ARM = read_target("cpu:aarch64-linux-gnu+neoverse-v1")
@@ -262,3 +261,32 @@ def test_same_bytes_from_other_folders_and_hash_seeds(tmp_path):
     assert len(digests) == 1
     library = tmp_path / "here" / "out" / "model.so"
     assert str(tmp_path).encode() not in library.read_bytes()
+
+
+PROGRAM = """from std.sys._assembly import inlined_assembly
+
+
+@export
+def _start() abi("C"):
+    var total = 0
+    for i in range(10):
+        total += i
+    # exit(total): there is no libc to leave by.
+    _ = inlined_assembly[
+        "svc #0", Int, constraints="={x0},{x8},{x0}", has_side_effect=True
+    ](Int(93), total)
+"""
+
+
+@pytest.mark.mojo
+@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="needs qemu-user")
+def test_aarch64_code_runs_in_an_emulator(compiler, tmp_path):
+    (tmp_path / "model.mojo").write_text(PROGRAM)
+    steps = [
+        compile_command(compiler, ARM, BuildOptions(), "object", "model.o"),
+        [str(compiler.lld), "-flavor", "gnu", "-m", "aarch64linux", "-o", "program", "model.o"],
+    ]
+    for step in steps:
+        done = run(step, compiler.environment(), timeout=120, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert subprocess.run(["qemu-aarch64", str(tmp_path / "program")], timeout=60).returncode == 45
