@@ -119,7 +119,7 @@ def model_header(manifest: Manifest) -> str:
         " *",
         *(f" * input {i}: {describe(t)}" for i, t in enumerate(manifest.inputs)),
         *(f" * output {i}: {describe(t)}" for i, t in enumerate(manifest.outputs)),
-        *(f" * {n} = {low}..{high}" for n, (low, high) in manifest.dims.items()),
+        *(f" * {n}: {_range(low, high)}" for n, (low, high) in manifest.dims.items()),
         " */",
         "#ifndef MODEL_H",
         "#define MODEL_H",
@@ -130,3 +130,7 @@ def model_header(manifest: Manifest) -> str:
         "#endif",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _range(low: int, high: int | None) -> str:
+    return f"{low} and more" if high is None else f"{low} to {high}"

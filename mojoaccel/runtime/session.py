@@ -28,6 +28,9 @@ from mojoaccel.runtime.sizes import evaluate
 from mojoaccel.runtime.structure import flatten_call, rebuild
 from mojoaccel.runtime.tensors import DTYPE_CODES, Array, as_array, as_torch, empty, is_torch
 
+SMALL = 1 << 20
+"""Files below this many bytes are hashed faster than a remembered hash is found."""
+
 
 def load(path: str | Path, threads: int | None = None) -> Session:
     """Load an artifact.
@@ -79,7 +82,7 @@ def check_files(folder: Path, manifest: Manifest) -> None:
             size = path.stat().st_size
             if size != spec.size:
                 raise error("MA601", f"{spec.file} has {size} bytes, not {spec.size}")
-            small = size < 1 << 20
+            small = size < SMALL
             memory = cache_root() / "hashes"
             digest = file_digest(path) if small else remembered_digest(path, memory)
         except OSError as e:

@@ -11,16 +11,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 
-def compile_to(place, factory, *options):
-    """Compile a factory of model.py into `place` with the command line, as a user would."""
-    command = [sys.executable, "-m", "mojoaccel", "compile", f"{HERE / 'model.py'}:{factory}"]
+def _compile(place, model, *options):
+    """Compile a model into `place` with the command line, as a user would."""
+    command = [sys.executable, "-m", "mojoaccel", "compile", str(model)]
     env = {**os.environ, "MOJOACCEL_CACHE_DIR": str(place.parent / "cache")}
     done = subprocess.run(
         [*command, "-o", str(place), *options],
         env=env,
-        cwd=HERE.parents[1],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -30,15 +31,31 @@ def compile_to(place, factory, *options):
 
 
 @pytest.fixture(scope="session")
+def compile_to():
+    """A function that compiles a model with further options."""
+    return _compile
+
+
+@pytest.fixture(scope="session")
 def small(tmp_path_factory):
-    """The artifact of `model.Net`."""
-    return compile_to(tmp_path_factory.mktemp("small") / "net.maccel", "factory")
+    """The artifact of `counting_model.Net`."""
+    return _compile(
+        tmp_path_factory.mktemp("small") / "net.maccel", f"{HERE / 'counting_model.py'}:factory"
+    )
 
 
 @pytest.fixture(scope="session")
 def wide(tmp_path_factory):
-    """The artifact of `model.Wide`."""
-    return compile_to(tmp_path_factory.mktemp("wide") / "wide.maccel", "wide")
+    """The artifact of `counting_model.Wide`."""
+    return _compile(
+        tmp_path_factory.mktemp("wide") / "wide.maccel", f"{HERE / 'counting_model.py'}:wide"
+    )
+
+
+@pytest.fixture(scope="session")
+def mlp(tmp_path_factory):
+    """The artifact of examples/mlp.py."""
+    return _compile(tmp_path_factory.mktemp("mlp") / "mlp.maccel", ROOT / "examples" / "mlp.py")
 
 
 @pytest.fixture

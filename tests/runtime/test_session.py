@@ -7,11 +7,11 @@ import sys
 import threading
 import time
 
+import counting_model as model
 import numpy as np
 import pytest
 import torch
 
-import model
 from mojoaccel.errors import MojoaccelError
 from mojoaccel.runtime.session import load
 
