@@ -12,11 +12,12 @@ import platform
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from mojoaccel.artifact.host import limit_cores
+from mojoaccel.artifact.limits import cpu_quota, memory_limit
 from mojoaccel.errors import error
 from mojoaccel.products import Target, digest_json
 from mojoaccel.targets.base import make_target, read_target
 from mojoaccel.targets.features import CPU_CHOICE, consistent
-from mojoaccel.targets.limits import cpu_quota, memory_limit
 
 CPUINFO = Path("/proc/cpuinfo")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -76,9 +77,7 @@ def detect(text: str = "cpu") -> Target:
 
 def usable_cores(machine: Machine) -> int:
     """Return how many threads can run at once: affinity, limited by the quota."""
-    if machine.quota is None:
-        return machine.cores
-    return max(1, min(machine.cores, int(machine.quota + 0.5)))
+    return limit_cores(machine.cores, machine.quota)
 
 
 def host_target(arch: str, flags: frozenset[str]) -> Target:

@@ -229,3 +229,14 @@ def test_an_artifact_runs_where_only_numpy_and_the_wheel_are(small, tmp_path):
     assert done.returncode == 0, done.stderr
     with load(small) as session:
         assert done.stdout.strip() == call(session).tobytes().hex()
+
+
+@pytest.mark.parametrize(("quota", "threads"), [(1.0, 1), (1.9, 2), (None, None)])
+def test_a_quota_of_processor_time_limits_the_threads(small, monkeypatch, quota, threads):
+    monkeypatch.setattr(host, "cpu_quota", lambda: quota)
+    before = len(os.listdir("/proc/self/task"))
+    with load(small) as session:
+        call(session)
+        cores = len(os.sched_getaffinity(0))
+        started = len(os.listdir("/proc/self/task")) - before
+        assert started + 1 == min(threads or cores, cores)

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from mojoaccel.artifact import limits
 from mojoaccel.errors import MojoaccelError
-from mojoaccel.targets import limits, probe
+from mojoaccel.targets import probe
 from mojoaccel.targets.base import read_target
 from mojoaccel.targets.features import CPU_MODELS
 
