@@ -211,5 +211,6 @@ def entry_points(plan: Plan, weight_bytes: int, imports: set[tuple[str, str]]) -
     signature = signature_text(plan)
     pieces = [signature[i : i + 64] for i in range(0, len(signature), 64)]
     pieces = [p.replace("\\", "\\\\").replace("'", "\\'") for p in pieces]
-    literal = ["", "", "comptime SIGNATURE = (", *(f"    '{p}'" for p in pieces), ")"]
+    quoted = [f"    '{p}'" if '"' in p else f'    "{p}"' for p in pieces]
+    literal = ["", "", "comptime SIGNATURE = (", *quoted, ")"]
     return [*literal, *text.split("\n")]

@@ -124,9 +124,17 @@ class GroupPrinter:
             args.append(name)
         self.imports.add((call.module, call.function))
         params = ", ".join(f"{k}={self._param(v)}" for k, v in call.params)
-        head = f"{call.function}[{params}]" if params else call.function
-        lines.append(f"{head}({', '.join(args)})")
+        lines.extend(self._call_lines(call.function, params, ", ".join(args)))
         return lines
+
+    def _call_lines(self, function: str, params: str, args: str) -> list[str]:
+        """Print a call; a list of parameters longer than a line gets one line each."""
+        head = f"{function}[{params}]" if params else function
+        if len(head) + 5 <= syntax.LINE_LENGTH:
+            return [f"{head}({args})"]
+        listed = [f"    {p}," for p in params.split(", ")]
+        last = syntax.wrap(f"    ]({args})")
+        return [f"{function}[", *listed, *(line.removeprefix("    ") for line in last)]
 
     def _argument(self, arg: Arg) -> str:
         if arg.kind in ("ptr", "out"):

@@ -244,7 +244,7 @@ def _walk(tree: ast.expr, names: Mapping[str, Size] | None) -> Size:
     if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
         return -1 * _walk(tree.operand, names)
     if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
-        return _FUNCTIONS[tree.func.id](*(_walk(a, names) for a in tree.args))
+        return reduce(_FUNCTIONS[tree.func.id], [_walk(a, names) for a in tree.args])
     raise ValueError(f"not a size expression: {ast.unparse(tree)}")
 
 

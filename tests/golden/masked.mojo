@@ -1,0 +1,126 @@
+"""Model Masked, compiled ahead of time by mojoaccel (c6e461583b1e).
+
+Signature:
+    x: f32[2, 6, 6]
+    -> output: f32[2, 6, 6]
+Target: cpu:x86_64-unknown-linux-gnu+sapphirerapids-amx-tile-amx-bf16-amx-int8
+"""
+
+from maccel.libc import Bytes
+from maccel.loops import pointwise
+from maccel.memory import load, span, store
+from maccel.session import (
+    Session,
+    session_close,
+    session_error,
+    session_open,
+    session_run,
+    session_shapes,
+)
+from maccel.team import Team
+from maccel.types import Args, F32, I64, arg_ptr
+
+
+def arange_ge_full_where_1(args: Args, pool: Args, tid: Int) abi("C"):
+    """Arange, unsqueeze, ge, full, where."""
+    var team = Team(pool, tid)
+    var y0 = arg_ptr[DType.float32](args, 0)
+    var x0 = arg_ptr[DType.float32](args, 1)
+
+    @always_inline
+    def body[w: Int](row: Int, col: Int) {imm}:
+        var row_1 = row % 6
+        var row_1q = row // 6
+        var row_0 = row_1q
+        var v0 = I64[w](row_1)
+        var v1 = span[w](col, 1)
+        var v2 = v0.ge(v1)
+        var v3 = load[w](x0, row_0 * 36 + row_1 * 6 + col)
+        var v4 = F32[w](-1000000000.0)
+        var v5 = v2.select(v3, v4)
+        store(y0, row_0 * 36 + row_1 * 6 + col, v5)
+
+    pointwise[W=16](team, 12, 6, body)
+
+
+def forward(s: Session):
+    """Runs every fused group in order."""
+    # models.py:72 in forward: past = torch.arange(n)[:, None] >= torch.arange(n)
+    s.launch[arange_ge_full_where_1](108, s.output(0), s.input(0))
+
+
+def bind(s: Session):
+    """Checks the inputs and reads the dynamic dims."""
+    s.expect_input(0, 1, 3)
+    s.expect_size(0, 0, 2)
+    s.expect_size(0, 1, 6)
+    s.expect_size(0, 2, 6)
+
+
+def describe(s: Session):
+    """Gives the shapes of the outputs."""
+    s.describe_output(0, 1, 288, 2, 6, 6)
+
+
+def reserve(s: Session):
+    """Makes room for temporaries."""
+    s.reserve(0, 0)
+
+
+comptime SIGNATURE = (
+    '{"inputs":[{"name":"x","dtype":"float32","shape":[2,6,6]}],"outp'
+    'uts":[{"name":"output","dtype":"float32","shape":[2,6,6]}],"dims'
+    '":{}}'
+)
+
+
+@export("maccel_abi_version")
+def maccel_abi_version() abi("C") -> Int32:
+    """Returns the version of this C interface."""
+    return 1
+
+
+@export("maccel_signature")
+def maccel_signature() abi("C") -> Bytes:
+    """Returns the signature as JSON text."""
+    return Bytes(unsafe_from_address=Int(SIGNATURE.ptr()))
+
+
+@export("maccel_open")
+def maccel_open(folder: Bytes, threads: Int32, result: Args) abi("C") -> Int32:
+    """Opens a session on the artifact in `folder`."""
+    return session_open(folder, threads, result, 0)
+
+
+@export("maccel_output_shapes")
+def maccel_output_shapes(
+    session: Args, inputs: Args, outputs: Args
+) abi("C") -> Int32:
+    """Fills in the shapes of the outputs for the given inputs."""
+    return session_shapes[bind, describe](session, inputs, outputs)
+
+
+@export("maccel_run")
+def maccel_run(session: Args, inputs: Args, outputs: Args) abi("C") -> Int32:
+    """Runs the model once."""
+    return session_run[bind, describe, reserve, forward](
+        session, inputs, outputs
+    )
+
+
+@export("maccel_reset")
+def maccel_reset(session: Args) abi("C") -> Int32:
+    """Gives every state its initial value again."""
+    return 0
+
+
+@export("maccel_last_error")
+def maccel_last_error(session: Args, result: Args) abi("C") -> Int32:
+    """Copies code, index, axis, expected and got of the last error."""
+    return session_error(session, result)
+
+
+@export("maccel_close")
+def maccel_close(session: Args) abi("C"):
+    """Frees a session."""
+    session_close(session)

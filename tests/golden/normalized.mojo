@@ -1,0 +1,175 @@
+"""Model Normalized, compiled ahead of time by mojoaccel (523b8de23ede).
+
+Signature:
+    x: f32[batch, 24]
+    y: f32[batch, 24]
+    -> output: f32[batch, 24]
+Target: cpu:x86_64-unknown-linux-gnu+sapphirerapids-amx-tile-amx-bf16-amx-int8
+"""
+
+from maccel.libc import Bytes
+from maccel.memory import load, store
+from maccel.norm import layer_norm
+from maccel.session import (
+    Session,
+    session_close,
+    session_error,
+    session_open,
+    session_run,
+    session_shapes,
+)
+from maccel.softmax import softmax
+from maccel.team import Team
+from maccel.types import Args, F32, arg_int, arg_ptr
+
+
+def layer_norm_1(args: Args, pool: Args, tid: Int) abi("C"):
+    """Layer_norm."""
+    var team = Team(pool, tid)
+    var x0 = arg_ptr[DType.float32](args, 0)
+    var x1 = arg_ptr[DType.float32](args, 1)
+    var y0 = arg_ptr[DType.float32](args, 2)
+    var x2 = arg_ptr[DType.float32](args, 3)
+    var x3 = arg_ptr[DType.float32](args, 4)
+    var n_batch = arg_int(args, 5)
+
+    @always_inline
+    def operand[w: Int](row: Int, col: Int) {imm} -> F32[w]:
+        var v0 = load[w](x0, row * 24 + col)
+        var v1 = load[w](x1, row * 24 + col)
+        var v2 = v0 + v1
+        return v2
+
+    @always_inline
+    def epilogue[w: Int](row: Int, col: Int, value: F32[w]) {imm}:
+        var v0 = value
+        var v1 = load[w](x2, col)
+        var v2 = load[w](x3, col)
+        var v3 = v0 * v1
+        var v4 = v3 + v2
+        store(y0, row * 24 + col, v4)
+
+    layer_norm[W=16, acc=DType.float32](
+        team, n_batch, 24, 1e-05, operand, epilogue
+    )
+
+
+def softmax_1(args: Args, pool: Args, tid: Int) abi("C"):
+    """Softmax."""
+    var team = Team(pool, tid)
+    var x0 = arg_ptr[DType.float32](args, 0)
+    var y0 = arg_ptr[DType.float32](args, 1)
+    var n_batch = arg_int(args, 2)
+
+    @always_inline
+    def operand[w: Int](row: Int, col: Int) {imm} -> F32[w]:
+        var v0 = load[w](x0, row * 24 + col)
+        return v0
+
+    @always_inline
+    def epilogue[w: Int](row: Int, col: Int, value: F32[w]) {imm}:
+        var v0 = value
+        store(y0, row * 24 + col, v0)
+
+    softmax[W=16, acc=DType.float32, logarithm=False](
+        team, n_batch, 24, operand, epilogue
+    )
+
+
+def forward(s: Session):
+    """Runs every fused group in order."""
+    var n_batch = s.dim(0)
+    # models.py:57 in forward: return self.n(x + y).softmax(-1)
+    s.launch[layer_norm_1](
+        48 * n_batch,
+        s.input(0),
+        s.input(1),
+        s.arena(0),
+        s.weight(0),
+        s.weight(128),
+        n_batch,
+    )
+    s.launch[softmax_1](48 * n_batch, s.arena(0), s.output(0), n_batch)
+
+
+def bind(s: Session):
+    """Checks the inputs and reads the dynamic dims."""
+    s.expect_input(0, 1, 2)
+    s.bind_dim(0, 0, 0, 1, -1)
+    s.expect_input(1, 1, 2)
+    var n_batch = s.dim(0)
+    s.expect_size(0, 1, 24)
+    s.expect_size(1, 0, n_batch)
+    s.expect_size(1, 1, 24)
+
+
+def describe(s: Session):
+    """Gives the shapes of the outputs."""
+    var n_batch = s.dim(0)
+    s.describe_output(0, 1, 96 * n_batch, n_batch, 24)
+
+
+def reserve(s: Session):
+    """Makes room for temporaries."""
+    var n_batch = s.dim(0)
+    s.reserve(64 * ((96 * n_batch + 63) // 64), 768)
+
+
+comptime SIGNATURE = (
+    '{"inputs":[{"name":"x","dtype":"float32","shape":["batch",24]},{'
+    '"name":"y","dtype":"float32","shape":["batch",24]}],"outputs":[{'
+    '"name":"output","dtype":"float32","shape":["batch",24]}],"dims":'
+    '{"batch":[1,null]}}'
+)
+
+
+@export("maccel_abi_version")
+def maccel_abi_version() abi("C") -> Int32:
+    """Returns the version of this C interface."""
+    return 1
+
+
+@export("maccel_signature")
+def maccel_signature() abi("C") -> Bytes:
+    """Returns the signature as JSON text."""
+    return Bytes(unsafe_from_address=Int(SIGNATURE.ptr()))
+
+
+@export("maccel_open")
+def maccel_open(folder: Bytes, threads: Int32, result: Args) abi("C") -> Int32:
+    """Opens a session on the artifact in `folder`."""
+    return session_open(folder, threads, result, 256)
+
+
+@export("maccel_output_shapes")
+def maccel_output_shapes(
+    session: Args, inputs: Args, outputs: Args
+) abi("C") -> Int32:
+    """Fills in the shapes of the outputs for the given inputs."""
+    return session_shapes[bind, describe](session, inputs, outputs)
+
+
+@export("maccel_run")
+def maccel_run(session: Args, inputs: Args, outputs: Args) abi("C") -> Int32:
+    """Runs the model once."""
+    return session_run[bind, describe, reserve, forward](
+        session, inputs, outputs
+    )
+
+
+@export("maccel_reset")
+def maccel_reset(session: Args) abi("C") -> Int32:
+    """Gives every state its initial value again."""
+    return 0
+
+
+@export("maccel_last_error")
+def maccel_last_error(session: Args, result: Args) abi("C") -> Int32:
+    """Copies code, index, axis, expected and got of the last error."""
+    return session_error(session, result)
+
+
+@export("maccel_close")
+def maccel_close(session: Args) abi("C"):
+    """Frees a session."""
+    session_close(session)

@@ -1,0 +1,123 @@
+"""Model Transposed, compiled ahead of time by mojoaccel (4e35de645329).
+
+Signature:
+    x: f32[2, 5, 7]
+    -> output: f32[2, 7, 5]
+Target: cpu:x86_64-unknown-linux-gnu+sapphirerapids-amx-tile-amx-bf16-amx-int8
+"""
+
+from maccel.libc import Bytes
+from maccel.loops import pointwise
+from maccel.memory import load_strided, store
+from maccel.session import (
+    Session,
+    session_close,
+    session_error,
+    session_open,
+    session_run,
+    session_shapes,
+)
+from maccel.team import Team
+from maccel.types import Args, F32, arg_ptr
+
+
+def add_1(args: Args, pool: Args, tid: Int) abi("C"):
+    """Add."""
+    var team = Team(pool, tid)
+    var y0 = arg_ptr[DType.float32](args, 0)
+    var x0 = arg_ptr[DType.float32](args, 1)
+
+    @always_inline
+    def body[w: Int](row: Int, col: Int) {imm}:
+        var row_1 = row % 7
+        var row_1q = row // 7
+        var row_0 = row_1q
+        var v0 = load_strided[w](x0, row_0 * 35 + row_1 + col * 7, 7)
+        var v1 = F32[w](1.0)
+        var v2 = v0 + v1
+        store(y0, row_0 * 35 + row_1 * 5 + col, v2)
+
+    pointwise[W=16](team, 14, 5, body)
+
+
+def forward(s: Session):
+    """Runs every fused group in order."""
+    # models.py:28 in forward: return x.transpose(1, 2) + 1
+    s.launch[add_1](52, s.output(0), s.input(0))
+
+
+def bind(s: Session):
+    """Checks the inputs and reads the dynamic dims."""
+    s.expect_input(0, 1, 3)
+    s.expect_size(0, 0, 2)
+    s.expect_size(0, 1, 5)
+    s.expect_size(0, 2, 7)
+
+
+def describe(s: Session):
+    """Gives the shapes of the outputs."""
+    s.describe_output(0, 1, 280, 2, 7, 5)
+
+
+def reserve(s: Session):
+    """Makes room for temporaries."""
+    s.reserve(0, 0)
+
+
+comptime SIGNATURE = (
+    '{"inputs":[{"name":"x","dtype":"float32","shape":[2,5,7]}],"outp'
+    'uts":[{"name":"output","dtype":"float32","shape":[2,7,5]}],"dims'
+    '":{}}'
+)
+
+
+@export("maccel_abi_version")
+def maccel_abi_version() abi("C") -> Int32:
+    """Returns the version of this C interface."""
+    return 1
+
+
+@export("maccel_signature")
+def maccel_signature() abi("C") -> Bytes:
+    """Returns the signature as JSON text."""
+    return Bytes(unsafe_from_address=Int(SIGNATURE.ptr()))
+
+
+@export("maccel_open")
+def maccel_open(folder: Bytes, threads: Int32, result: Args) abi("C") -> Int32:
+    """Opens a session on the artifact in `folder`."""
+    return session_open(folder, threads, result, 0)
+
+
+@export("maccel_output_shapes")
+def maccel_output_shapes(
+    session: Args, inputs: Args, outputs: Args
+) abi("C") -> Int32:
+    """Fills in the shapes of the outputs for the given inputs."""
+    return session_shapes[bind, describe](session, inputs, outputs)
+
+
+@export("maccel_run")
+def maccel_run(session: Args, inputs: Args, outputs: Args) abi("C") -> Int32:
+    """Runs the model once."""
+    return session_run[bind, describe, reserve, forward](
+        session, inputs, outputs
+    )
+
+
+@export("maccel_reset")
+def maccel_reset(session: Args) abi("C") -> Int32:
+    """Gives every state its initial value again."""
+    return 0
+
+
+@export("maccel_last_error")
+def maccel_last_error(session: Args, result: Args) abi("C") -> Int32:
+    """Copies code, index, axis, expected and got of the last error."""
+    return session_error(session, result)
+
+
+@export("maccel_close")
+def maccel_close(session: Args) abi("C"):
+    """Frees a session."""
+    session_close(session)
