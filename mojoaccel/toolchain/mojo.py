@@ -108,10 +108,15 @@ def candidates(chosen: str | None = None) -> Iterator[tuple[Path, str]]:
     for root in (*roots, Path(sys.prefix)):
         if (root / "bin" / "mojo").exists():
             yield root / "bin" / "mojo", "environment"
-    for folder in (environment("PATH") or "").split(os.pathsep):
-        program = Path(folder or ".") / "mojo"
-        if os.path.lexists(program):
-            yield program, "PATH"
+    for program in programs_on_path("mojo"):
+        yield program, "PATH"
+
+
+def programs_on_path(name: str) -> list[Path]:
+    """Return the programs of a name on PATH, dangling links too, in order and each once."""
+    folders = [f for f in environment("PATH").split(os.pathsep) if f]
+    programs = [Path(folder) / name for folder in dict.fromkeys(folders)]
+    return [program for program in programs if os.path.lexists(program)]
 
 
 def find_compiler(chosen: str | None = None) -> MojoCompiler:

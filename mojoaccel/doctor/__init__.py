@@ -1,0 +1,1 @@
+"""Checks of the environment: one file per group, plain findings; the command line prints them."""

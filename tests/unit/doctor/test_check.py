@@ -1,0 +1,119 @@
+"""How checks run: in order, skipping what lacks its ground, never failing as a whole."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from mojoaccel.doctor.check import (
+    STATUSES,
+    Check,
+    Facts,
+    exit_code,
+    failed,
+    passed,
+    run_checks,
+    skipped,
+    warned,
+)
+from mojoaccel.doctor.table import CHECKS
+from mojoaccel.errors import ExitCode, error
+
+
+def findings(*checks):
+    return list(run_checks(checks, Facts()))
+
+
+def raising(exception):
+    def run(facts):
+        raise exception
+
+    return run
+
+
+def test_ids_are_stable_and_needs_come_first():
+    assert [c.id for c in CHECKS] == [
+        *("packages.python", "packages.numpy", "packages.torch", "packages.optional"),
+        *("packages.kernels", "machine.processor", "machine.amx", "machine.cores"),
+        *("machine.memory", "machine.libc", "machine.gpu", "compiler.found"),
+        *("compiler.lookalikes", "compiler.pairing", "compiler.retired", "folders.home"),
+        *("folders.cache", "folders.compiler-cache", "folders.temporary", "build.end-to-end"),
+        "build.formatter",
+    ]
+    for number, check in enumerate(CHECKS):
+        assert re.fullmatch(r"[a-z]+\.[a-z-]+", check.id)
+        assert set(check.needs) <= {c.id for c in CHECKS[:number]}
+
+
+def test_our_error_is_a_failure_with_its_hint():
+    [found] = findings(Check("a.b", "x", raising(error("MA101", "none", notes=["seen"]))))
+    assert found.outcome.status == "fail"
+    assert found.outcome.summary == "MA101 none"
+    assert found.outcome.evidence == ("seen",)
+    assert "mojo-compiler==1.2.0" in found.outcome.hint
+
+
+def test_broken_check_does_not_hide_the_next():
+    first, second = findings(
+        Check("a.b", "x", raising(ZeroDivisionError("oops"))),
+        Check("a.c", "y", lambda facts: passed("fine")),
+    )
+    assert "ZeroDivisionError: oops" in first.outcome.summary
+    assert second.outcome.status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "after"),
+    [(passed(""), "pass"), (warned(""), "pass"), (failed(""), "skip"), (skipped(""), "skip")],
+)
+def test_what_a_check_needs(outcome, after):
+    second = findings(
+        Check("a.b", "x", lambda facts: outcome),
+        Check("a.c", "y", lambda facts: passed(""), ("a.b",)),
+    )[1]
+    assert second.outcome.status == after
+    if after == "skip":
+        assert second.outcome.summary == "needs a.b"
+
+
+def test_only_failures_count():
+    good = findings(*(Check("a.b", "x", lambda f, o=o: o("")) for o in (passed, warned, skipped)))
+    bad = findings(Check("a.b", "x", lambda facts: failed("")))
+    assert exit_code(good) == ExitCode.OK
+    assert exit_code([*good, *bad]) == ExitCode.ENVIRONMENT
+
+
+def test_json_form():
+    [found] = findings(Check("a.b", "title", lambda f: warned("text", "seen", hint="do")))
+    data = json.loads(json.dumps(found.to_json()))
+    assert data.pop("seconds") >= 0
+    assert data == {
+        "id": "a.b",
+        "title": "title",
+        "status": "warn",
+        "summary": "text",
+        "evidence": ["seen"],
+        "hint": "do",
+    }
+
+
+def test_every_check_here_ends_in_a_status():
+    quick = [c for c in CHECKS if not c.id.startswith("build.")]
+    for found in run_checks(quick, Facts()):
+        assert found.outcome.status in STATUSES
+        assert found.outcome.summary
+        assert "the check itself failed" not in found.outcome.summary
+
+
+def test_doctor_never_imports_torch():
+    program = (
+        "import sys\n"
+        "from mojoaccel.doctor.check import Facts, run_checks\n"
+        "from mojoaccel.doctor.table import CHECKS\n"
+        "list(run_checks([c for c in CHECKS if c.id.startswith('packages')], Facts()))\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
