@@ -1,5 +1,7 @@
 """Bit and truth operations, and conversions between element types as PyTorch's `to` does them."""
 
+from std.sys import size_of
+
 from maccel.math_basic import ne
 
 
@@ -99,7 +101,7 @@ def shift_left[
     dt: DType, w: SIMDLength
 ](x: SIMD[dt, w], y: SIMD[dt, w]) -> SIMD[dt, w]:
     """Shifts left; 0 when the count is negative or exceeds the width."""
-    comptime width = SIMD[dt, w](dt.bit_width())
+    comptime width = SIMD[dt, w](8 * size_of[dt]())
     var inside = y.ge(SIMD[dt, w](0)) & y.lt(width)
     return inside.select(x << inside.select(y, SIMD[dt, w](0)), 0)
 
@@ -110,7 +112,7 @@ def shift_right[
 ](x: SIMD[dt, w], y: SIMD[dt, w]) -> SIMD[dt, w]:
     """Shifts right arithmetically; only sign bits remain when the count is outside the width.
     """
-    comptime last = SIMD[dt, w](dt.bit_width() - 1)
+    comptime last = SIMD[dt, w](8 * size_of[dt]() - 1)
     var inside = y.ge(SIMD[dt, w](0)) & y.le(last)
     var shifted = x >> inside.select(y, last)
     comptime if dt.is_signed():
