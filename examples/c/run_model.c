@@ -1,7 +1,7 @@
 /* Runs the compiled MLP (examples/mlp.py) without Python: one blank image in, ten numbers out.
  *
  *   mojoaccel compile examples/mlp.py
- *   cc examples/c/run_model.c -o run_model -Imlp.maccel/include mlp.maccel/lib/model.so -lm \
+ *   cc examples/c/run_model.c -o run_model -Imlp.maccel/include mlp.maccel/lib/model.so \
  *       -Wl,-rpath,"$PWD/mlp.maccel/lib"
  *   ./run_model mlp.maccel
  */

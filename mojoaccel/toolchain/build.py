@@ -29,6 +29,7 @@ EMULATION = {"x86_64": "elf_x86_64", "aarch64": "aarch64linux"}
 ALLOWED_SYMBOLS = frozenset(
     [
         "bcmp",
+        "clock_gettime",
         "close",
         "getpid",
         "lseek",

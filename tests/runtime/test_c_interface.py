@@ -360,7 +360,7 @@ def test_c_example_runs_the_compiled_mlp(tmp_path):
     program = tmp_path / "run_model"
     compile_mlp = [sys.executable, "-m", "mojoaccel", "compile", str(EXAMPLES / "mlp.py")]
     link = ["cc", str(EXAMPLES / "c" / "run_model.c"), "-o", str(program), "-Wall", "-Werror"]
-    link += [f"-I{folder}/include", f"{folder}/lib/model.so", "-lm"]
+    link += [f"-I{folder}/include", f"{folder}/lib/model.so"]
     for command in (
         [*compile_mlp, "-o", str(folder)],
         [*link, f"-Wl,-rpath,{folder}/lib"],
