@@ -3,6 +3,14 @@
 `mojo build --emit object` compiles, the lld that comes with the compiler links: no C compiler is
 needed (the compiler only looks for a `cc` on PATH and never runs it, so a private one satisfies
 it), there is no RUNPATH, and another processor's library links the same way.
+
+No DT_NEEDED is written either: whoever loads the library has libc, and a name such as libc.so.6
+would tie it to one. Unversioned references bind to glibc's defaults. Functions of pthread are in
+libc since glibc 2.34; a C program on an older one has to be linked with -pthread.
+
+The kernel library is given as source. Precompiled (`mojo precompile`) it gives the same bytes and
+saves 0.4 of 5.6 s for an MLP and 1.2 of 10.3 s for MiniLM, but costs 4 s on the first compile and
+after each change, and notes on its lines lose their source text.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ SHOWN = 5
 
 _STEPS = ("function instantiation failed", "call expansion failed")
 """How the compiler introduces the steps to a failed constraint; none of them is the reason."""
+
+
+_PLAIN = re.compile(r"([^\s:{]+):(\d+):\d+: (error|warning|note): (.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,17 @@ class MojoMessage:
 
 
 def parse(stream: str) -> list[MojoMessage]:
-    """Read ``--diagnostic-format json`` output: one object a line, other lines ignored."""
+    """Read ``--diagnostic-format json`` output: one object a line.
+
+    Notes on precompiled code, the standard library's, come as ``file:line:column: note: text``
+    all the same; other lines are ignored.
+    """
     found = []
     for line in stream.splitlines():
+        plain = _PLAIN.fullmatch(line)
+        if plain:
+            found.append(MojoMessage(plain[3], plain[4], Path(plain[1]).name, int(plain[2])))
+            continue
         try:
             data = json.loads(line) if line.startswith("{") else None
         except ValueError:

@@ -85,3 +85,19 @@ def test_notes_belong_to_the_error_before_them():
     groups = failures(parse(ELABORATION))
     assert [len(g) for g in groups] == [4]
     assert reason(groups[0]).line == 9
+
+
+def test_notes_on_precompiled_code_are_plain_text(source):
+    stream = "\n".join(
+        [
+            message("error", "function instantiation failed", 1, "def run(x: Float32):"),
+            message("note", "call expansion failed", 4, "  f[1](x)"),
+            "std/builtin/simd.mojo:2:5: note: constraint failed: simd width must be power of 2",
+            SUMMARY,
+        ]
+    )
+    found = build_error(source(), stream, []).diagnostics[0]
+    assert found.message.endswith("constraint failed: simd width must be power of 2")
+    assert found.notes[0].startswith("simd.mojo:2: constraint failed")
+    assert found.loc is not None
+    assert found.loc.line == 9
