@@ -176,7 +176,7 @@ def constant(value: Any, d: DType) -> str:
 def param(value: Any) -> str:
     """Print a compile-time parameter."""
     if isinstance(value, DType):
-        return dtype(value)
+        return dtype(value, compute=True)
     return number(value)
 
 

@@ -310,5 +310,6 @@ OPS = (
     op("masked_fill", masked_fill, "Tensor", "Scalar"),
     op("addcmul", add_product(None)),
     op("addcdiv", add_product("div")),
+    op("copy", lambda p: p.operand(1)),
     op("to", convert, "aten._to_copy.default", "aten.clone.default", "aten.to.dtype"),
 )

@@ -21,13 +21,15 @@ class Leaves:
         names: One name per tensor, in the order the program takes them.
         tensors: The example tensors.
         tree: JSON structure of the call.
-        args: Names of top-level arguments in order, for dynamic shapes.
+        arguments: Top-level arguments by parameter name; those of ``*args`` are numbered.
+        variadic: Name of the ``*args`` parameter, if the module has one.
     """
 
     names: list[str]
     tensors: list[Any]
     tree: dict[str, Any]
     arguments: dict[str, Any]
+    variadic: str = ""
 
     def dynamic_shapes(self, dims: Mapping[str, Mapping[int, Any]]) -> dict[str, Any]:
         """Return torch.export's dynamic_shapes for dims given by leaf name."""
@@ -38,7 +40,11 @@ class Leaves:
                 return None
             return dict(dims.get(next(cursor), {}))
 
-        return {name: pytree.tree_map(shape_of, value) for name, value in self.arguments.items()}
+        shapes = {n: pytree.tree_map(shape_of, v) for n, v in self.arguments.items()}
+        if self.variadic:
+            numbered = [n for n in shapes if n.startswith(f"{self.variadic}_")]
+            shapes[self.variadic] = tuple(shapes.pop(n) for n in numbered)
+        return shapes
 
 
 def flatten_inputs(example: Example) -> Leaves:
@@ -49,26 +55,27 @@ def flatten_inputs(example: Example) -> Leaves:
     except (TypeError, ValueError):
         bound = {f"arg{i}": a for i, a in enumerate(example.args)} | dict(example.kwargs)
     arguments: dict[str, Any] = {}
+    variadic = ""
     kinds = inspect.signature(forward).parameters if callable(forward) else {}
     for name, value in bound.items():
         kind = kinds[name].kind if name in kinds else None
         if kind is inspect.Parameter.VAR_KEYWORD:
             arguments.update(value)
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            variadic = name
+            arguments.update({f"{name}_{i}": v for i, v in enumerate(value)})
         else:
             arguments[name] = value
     names: list[str] = []
     tensors: list[Any] = []
     trees = {name: _tree(value, name, names, tensors) for name, value in arguments.items()}
-    positional = len(example.args)
-    keys = list(arguments)
+    keyword = [k for k in arguments if k in example.kwargs]
     tree = {
-        "args": [trees[k] for k in keys if k not in example.kwargs][: max(positional, 1)],
-        "kwargs": {k: trees[k] for k in keys if k in example.kwargs},
-        "names": keys,
+        "args": [trees[k] for k in arguments if k not in keyword],
+        "kwargs": {k: trees[k] for k in keyword},
+        "names": [*(k for k in arguments if k not in keyword), *keyword],
     }
-    if not example.args:
-        tree["args"] = []
-    return Leaves(names, tensors, tree, arguments)
+    return Leaves(names, tensors, tree, arguments, variadic)
 
 
 def _tree(value: Any, name: str, names: list[str], tensors: list[Any]) -> dict[str, Any]:
@@ -81,7 +88,9 @@ def _tree(value: Any, name: str, names: list[str], tensors: list[Any]) -> dict[s
         return {kind: [_tree(v, f"{name}_{i}", names, tensors) for i, v in enumerate(value)]}
     if isinstance(value, Mapping):
         return {"dict": {str(k): _tree(v, f"{name}_{k}", names, tensors) for k, v in value.items()}}
-    return {"const": value if isinstance(value, (bool, int, float, str, type(None))) else str(value)}
+    return {
+        "const": value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+    }
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,9 @@ def structure_json(spec: Any, count: int) -> Labels:
             kind = s.type.__name__
             return {kind: [walk(c, f"{name or 'output'}_{i}") for i, c in enumerate(children)]}
         keys = _keys(s, len(children))
-        items = {k: walk(c, f"{name}_{k}" if name else k) for k, c in zip(keys, children, strict=True)}
+        items = {
+            k: walk(c, f"{name}_{k}" if name else k) for k, c in zip(keys, children, strict=True)
+        }
         if s.type is dict:
             return {"dict": items}
         return {"object": f"{s.type.__module__}.{s.type.__qualname__}", "dict": items}

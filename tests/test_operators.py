@@ -1,0 +1,95 @@
+"""Operators through the whole pipeline against PyTorch, with float64 as referee.
+
+Cases are compiled together, one `mojo build` a group. Integers, booleans and special values must
+be equal; a float may be off by four times PyTorch's own error or by 16 roundings of the output's
+largest value, whichever is more (different but equally good orders of summation differ by that).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+import mojoaccel
+from tests import operator_cases as cases
+
+STEP = {
+    torch.float32: 2.0**-23,
+    torch.float64: 2.0**-52,
+    torch.bfloat16: 2.0**-7,
+    torch.float16: 2.0**-10,
+}
+
+
+class Batch(nn.Module):
+    """Runs every case on its own inputs."""
+
+    def __init__(self, group: list[cases.Case]) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, *inputs: Tensor) -> list[object]:
+        results, at = [], 0
+        for _, function, args in self.group:
+            results.append(function(*inputs[at : at + len(args)]))
+            at += len(args)
+        return results
+
+
+def widen(t: Tensor) -> Tensor:
+    return t.double() if t.is_floating_point() else t
+
+
+def judge(got: Tensor, own: Tensor, exact: Tensor) -> str:
+    """Return what is wrong with an answer, or nothing."""
+    if got.shape != own.shape or got.dtype != own.dtype:
+        return f"{got.dtype}{list(got.shape)} instead of {own.dtype}{list(own.shape)}"
+    if not own.is_floating_point():
+        return "" if torch.equal(got, own) else f"{int((got != own).sum())} values differ"
+    mine, theirs, truth = got.double(), own.double(), exact.double()
+    special = ~(torch.isfinite(theirs) & torch.isfinite(truth))
+    if not torch.equal(mine[special].nan_to_num(7.0), theirs[special].nan_to_num(7.0)):
+        return "special values differ"
+    off = (mine - truth)[~special].abs()
+    if off.numel() == 0:
+        return ""
+    limit = max(
+        4 * float((theirs - truth)[~special].abs().max()),
+        16 * STEP[own.dtype] * float(truth[~special].abs().max()),
+    )
+    worst = float(off.max())
+    return "" if worst <= limit else f"off by {worst:.3g}, allowed {limit:.3g}"
+
+
+GROUPS: dict[str, Callable[[], list[cases.Case]]] = {
+    "pointwise": cases.pointwise_cases,
+    "binary": cases.binary_cases,
+    "shape": cases.shape_cases,
+    "reduction": cases.reduction_cases,
+    "product": cases.product_cases,
+    "image": cases.image_cases,
+}
+
+
+@pytest.mark.mojo
+@pytest.mark.parametrize("name", GROUPS)
+def test_operators_agree_with_pytorch(name: str, tmp_path: Path) -> None:
+    group = GROUPS[name]()
+    module = Batch(group)
+    inputs = tuple(t for _, _, args in group for t in args)
+    with mojoaccel.compile(module, inputs, verify=False, output=tmp_path / "ops.maccel") as session:
+        got = session(*inputs)
+    wrong = []
+    for (case, function, args), answer in zip(group, got, strict=True):
+        own = pytree.tree_leaves(function(*args))
+        exact = pytree.tree_leaves(function(*(widen(a) for a in args)))
+        for mine, theirs, truth in zip(pytree.tree_leaves(answer), own, exact, strict=True):
+            problem = judge(mine, theirs, truth)
+            if problem:
+                wrong.append(f"{case}: {problem}")
+    assert not wrong, "\n".join(wrong)
