@@ -15,7 +15,6 @@ import pytest
 from mojoaccel.config import BuildOptions
 from mojoaccel.products import MojoSource
 from mojoaccel.runtime.native import Tensor
-from mojoaccel.runtime.session import load
 from mojoaccel.targets.probe import detect
 from mojoaccel.toolchain.build import build
 from mojoaccel.toolchain.mojo import find_compiler
@@ -23,7 +22,6 @@ from mojoaccel.toolchain.mojo import find_compiler
 pytestmark = pytest.mark.mojo
 
 HANDMADE = Path(__file__).parent / "handmade" / "model.mojo"
-EXAMPLES = Path(__file__).parents[2] / "examples"
 HEADER = Path(__file__).parents[2] / "mojoaccel" / "artifact" / "include" / "maccel.h"
 F32, I64 = 1, 5
 BAD_DTYPE, BAD_RANK, BAD_SIZE, OUT_OF_RANGE, NO_DATA, BAD_INDEX = 10, 11, 12, 13, 14, 20
@@ -351,31 +349,6 @@ print(blocked, len(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
 """
     workers = THREADS - 1
     assert in_python(folder, body).strip() == f"{[[True] * workers, [False] * workers]} 0"
-
-
-@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
-def test_c_example_runs_the_compiled_mlp(tmp_path):
-    """Follows the commands in the example's own comment."""
-    folder = tmp_path / "mlp.maccel"
-    program = tmp_path / "run_model"
-    compile_mlp = [sys.executable, "-m", "mojoaccel", "compile", str(EXAMPLES / "mlp.py")]
-    link = ["cc", str(EXAMPLES / "c" / "run_model.c"), "-o", str(program), "-Wall", "-Werror"]
-    link += [f"-I{folder}/include", f"{folder}/lib/model.so"]
-    for command in (
-        [*compile_mlp, "-o", str(folder)],
-        [*link, f"-Wl,-rpath,{folder}/lib"],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        assert done.returncode == 0, done.stderr
-    ran = subprocess.run(
-        [str(program), str(folder)], env={}, cwd="/", capture_output=True, text=True
-    )
-    assert ran.returncode == 0, ran.stderr
-    with load(folder) as session:
-        answer = session(np.zeros((1, 784), np.float32))
-    np.testing.assert_array_equal(np.array(ran.stdout.split(), np.float32), answer[0])
-    missing = subprocess.run([str(program), "/nowhere"], capture_output=True)
-    assert missing.returncode == 1
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
