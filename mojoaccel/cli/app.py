@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mojoaccel.cli import bench, cache, compile, detect, run
+from mojoaccel.cli import bench, cache, compile, detect, doctor, run
 from mojoaccel.cli.console import Console
 from mojoaccel.errors import Diagnostic, ExitCode, MojoaccelError
 
@@ -44,6 +44,7 @@ app.command("compile")(compile.compile_command)
 app.command("run")(run.run_command)
 app.command("bench")(bench.bench_command)
 app.command("detect")(detect.detect_command)
+app.command("doctor")(doctor.doctor_command)
 app.add_typer(cache.app, name="cache")
 
 
