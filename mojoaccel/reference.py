@@ -14,8 +14,9 @@ from mojoaccel.artifact.manifest import FileSpec, Manifest, TensorSpec
 from mojoaccel.errors import error
 from mojoaccel.ir.graph import Value
 from mojoaccel.ir.text import parse_traced
+from mojoaccel.runtime.call import Layouts
 from mojoaccel.runtime.session import Session
-from mojoaccel.runtime.tensors import Array
+from mojoaccel.runtime.tensors import as_array, as_tensor
 from mojoaccel.weights import StoredWeights
 
 log = logging.getLogger("mojoaccel")
@@ -31,7 +32,7 @@ class ReferenceSession(Session):
         log.warning("simulated: PyTorch interprets the graph; nothing was compiled")
         traced = parse_traced((folder / "graph.ir").read_text(encoding="utf-8"))
         replay = importlib.import_module("mojoaccel.trace.replay")
-        self._run = replay.graph_runner(traced, StoredWeights(folder))
+        self._interpret = replay.graph_runner(traced, StoredWeights(folder))
         self._open = True
         self.path = folder
         self.manifest = Manifest(
@@ -50,20 +51,21 @@ class ReferenceSession(Session):
         )
         self._in_tree = json.loads(self.manifest.in_tree)
         self._out_tree = json.loads(self.manifest.out_tree)
+        self._layouts = Layouts(self.manifest)
         self._lock = threading.Lock()
         self._library = None
 
-    def run_flat(self, values: Sequence[Any]) -> list[Array]:
-        """Run on flattened inputs and return flattened outputs (bfloat16 as uint16).
-
-        Raises:
-            MojoaccelError: MA702 an input does not fit, MA704 the session is closed.
-        """
+    def _run(self, values: Sequence[Any], tensors: bool) -> list[Any]:
+        """Interpret the graph on flattened inputs; return arrays or torch tensors."""
         if not self._open:
             raise error("MA704", "the session is closed")
-        arrays, _ = self.check_inputs(values)
+        arrays = [as_array(v) for v in values]
+        self._layouts.check([a.shape for a, _ in arrays], [name for _, name in arrays])
         with self._lock:
-            return list(self._run(arrays))
+            results = list(self._interpret([a for a, _ in arrays]))
+        if not tensors:
+            return results
+        return [as_tensor(r, o.dtype) for r, o in zip(results, self.manifest.outputs, strict=True)]
 
     def reset(self) -> None:
         """Do nothing: every run of the interpreter starts from the initial state."""

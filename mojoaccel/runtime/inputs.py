@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from mojoaccel.artifact.manifest import TensorSpec
 from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.runtime.sizes import evaluate
-from mojoaccel.runtime.tensors import Array
+from mojoaccel.runtime.tensors import Shape
 
 Ranges = Mapping[str, tuple[int, int | None]]
 
 
 def read_dims(
-    specs: Sequence[TensorSpec], arrays: Sequence[Array], ranges: Ranges
+    specs: Sequence[TensorSpec], shapes: Sequence[Shape], ranges: Ranges
 ) -> dict[str, int]:
     """Check every shape; return the size of each dim.
 
     Args:
         specs: Inputs of the signature.
-        arrays: One array per input.
+        shapes: One shape per input.
         ranges: Dim -> (min, max); max None is unbounded.
 
     Raises:
@@ -27,18 +27,18 @@ def read_dims(
     """
     dims: dict[str, int] = {}
     # A size such as 2*n may stand before the input that gives n, so dims are read first.
-    for spec, array in zip(specs, arrays, strict=True):
-        if array.ndim != len(spec.shape):
-            raise _misfit(spec, array)
+    for spec, shape in zip(specs, shapes, strict=True):
+        if len(shape) != len(spec.shape):
+            raise _misfit(spec, shape)
         for axis, size in enumerate(spec.shape):
             if isinstance(size, str) and size in ranges and size not in dims:
-                dims[size] = array.shape[axis]
+                dims[size] = shape[axis]
                 _check_range(spec, axis, size, dims[size], ranges[size])
-    for spec, array in zip(specs, arrays, strict=True):
-        for axis, (size, got) in enumerate(zip(spec.shape, array.shape, strict=True)):
+    for spec, shape in zip(specs, shapes, strict=True):
+        for axis, (size, got) in enumerate(zip(spec.shape, shape, strict=True)):
             want = evaluate(size, dims)
             if got != want:
-                raise _misfit(spec, array, f" (axis {axis} must be {want})")
+                raise _misfit(spec, shape, f" (axis {axis} must be {want})")
     return dims
 
 
@@ -64,7 +64,7 @@ def _check_range(
         )
 
 
-def _misfit(spec: TensorSpec, array: Array, reason: str = "") -> MojoaccelError:
+def _misfit(spec: TensorSpec, shape: Shape, reason: str = "") -> MojoaccelError:
     expected = ", ".join(str(s) for s in spec.shape)
-    message = f"input {spec.name}: expected shape [{expected}], got {list(array.shape)}"
+    message = f"input {spec.name}: expected shape [{expected}], got {list(shape)}"
     return error("MA702", message + reason)

@@ -61,13 +61,18 @@ class Library:
             code = "MA601" if status in (2, 3) else "MA703"
             raise error(code, OPEN_ERRORS.get(status, f"maccel_open returned {status}"))
 
-    def run(self, inputs: ctypes.Array[Tensor], outputs: ctypes.Array[Tensor]) -> None:
+    def run(self, records: ctypes.Array[ctypes.c_int64], inputs: int) -> None:
         """Run once.
+
+        Args:
+            records: The ``maccel_tensor`` of every input, then of every output.
+            inputs: Number of inputs.
 
         Raises:
             MojoaccelError: MA703, the native code reported an error.
         """
-        status = self.dll.maccel_run(self.handle, inputs, outputs)
+        outputs = ctypes.byref(records, inputs * ctypes.sizeof(Tensor))
+        status = self.dll.maccel_run(self.handle, records, outputs)
         if status:
             raise error("MA703", self.explain(status))
 

@@ -7,7 +7,6 @@ session. A session may be used from several threads: runs take turns.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import threading
@@ -19,14 +18,13 @@ from typing import Any
 from mojoaccel.artifact.archive import open_folder
 from mojoaccel.artifact.hashing import file_digest, remembered_digest
 from mojoaccel.artifact.host import architecture, processor_flags, system, usable_processors
-from mojoaccel.artifact.manifest import Manifest, TensorSpec, read_manifest
+from mojoaccel.artifact.manifest import Manifest, read_manifest
 from mojoaccel.errors import error
 from mojoaccel.paths import cache_root
-from mojoaccel.runtime.inputs import check_dtype, read_dims
-from mojoaccel.runtime.native import Library, Tensor
-from mojoaccel.runtime.sizes import evaluate
+from mojoaccel.runtime.call import Layouts, fill
+from mojoaccel.runtime.native import Library
 from mojoaccel.runtime.structure import flatten_call, rebuild
-from mojoaccel.runtime.tensors import DTYPE_CODES, Array, as_array, as_torch, empty, is_torch
+from mojoaccel.runtime.tensors import Array, is_torch, new_array, new_tensor, read_operand
 
 SMALL = 1 << 20
 """Files below this many bytes are hashed faster than a remembered hash is found."""
@@ -108,6 +106,7 @@ class Session:
         self.manifest = manifest
         self._in_tree = json.loads(manifest.in_tree)
         self._out_tree = json.loads(manifest.out_tree)
+        self._layouts = Layouts(manifest)
         self._lock = threading.Lock()
         _sessions.add(self)
         self._library: Library | None = Library(folder / manifest.library.file, folder, threads)
@@ -129,11 +128,7 @@ class Session:
         """
         names = [t.name for t in self.manifest.inputs]
         values = flatten_call(self._in_tree, names, args, kwargs)
-        results: list[Any] = list(self.run_flat(values))
-        if any(is_torch(v) for v in values):
-            kinds = [t.dtype for t in self.manifest.outputs]
-            results = [as_torch(a, k) for a, k in zip(results, kinds, strict=True)]
-        return rebuild(self._out_tree, results)
+        return rebuild(self._out_tree, self._run(values, any(map(is_torch, values))))
 
     def run_flat(self, values: Sequence[Any]) -> list[Array]:
         """Run on flattened inputs and return flattened outputs (bfloat16 as uint16).
@@ -141,34 +136,20 @@ class Session:
         Raises:
             MojoaccelError: As calling the session.
         """
+        return self._run(values, tensors=False)
+
+    def _run(self, values: Sequence[Any], tensors: bool) -> list[Any]:
+        """Run on flattened inputs; return arrays or torch tensors."""
         self._native()
-        specs = self.manifest.inputs
-        arrays, dims = self.check_inputs(values)
-        results = [
-            empty(tuple(evaluate(s, dims) for s in spec.shape), spec.dtype)
-            for spec in self.manifest.outputs
-        ]
-        inputs = _tensors(arrays, specs)
-        outputs = _tensors(results, self.manifest.outputs)
+        operands = [read_operand(v) for v in values]
+        layout = self._layouts.find(operands)
+        new = new_tensor if tensors else new_array
+        outputs = self.manifest.outputs
+        results = [new(s, o.dtype) for s, o in zip(layout.shapes, outputs, strict=True)]
+        records = fill(layout, [o.address for o in (*operands, *results)])
         with self._lock:
-            self._native().run(inputs, outputs)
-        return results
-
-    def check_inputs(self, values: Sequence[Any]) -> tuple[list[Array], dict[str, int]]:
-        """Return flattened inputs as arrays, and the sizes of the dynamic dims.
-
-        Raises:
-            MojoaccelError: MA702, their number, a dtype or a shape does not fit.
-        """
-        specs = self.manifest.inputs
-        if len(values) != len(specs):
-            raise error("MA702", f"{len(values)} inputs, the model takes {len(specs)}")
-        arrays = []
-        for spec, value in zip(specs, values, strict=True):
-            array, dtype = as_array(value)
-            check_dtype(spec, dtype)
-            arrays.append(array)
-        return arrays, read_dims(specs, arrays, self.manifest.dims)
+            self._native().run(records, len(operands))
+        return [r.owner for r in results]
 
     def _native(self) -> Library:
         if self._library is None:
@@ -200,17 +181,6 @@ class Session:
         library = getattr(self, "_library", None)
         if library is not None:
             library.close()
-
-
-def _tensors(arrays: Sequence[Array], specs: Sequence[TensorSpec]) -> ctypes.Array[Tensor]:
-    """Describe arrays to the C interface; they must outlive the call."""
-    slots = (Tensor * max(1, len(arrays)))()
-    for slot, array, spec in zip(slots, arrays, specs, strict=False):
-        slot.data = array.__array_interface__["data"][0]
-        slot.shape[: array.ndim] = array.shape
-        slot.rank = array.ndim
-        slot.dtype = DTYPE_CODES[spec.dtype]
-    return slots
 
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()

@@ -25,6 +25,8 @@ def flatten_call(
     Raises:
         MojoaccelError: MA702, arguments are missing, unknown or of another structure.
     """
+    if not kwargs and _takes_plainly(tree, len(args)):
+        return list(args)
     parameters = list(tree["names"])
     trees = dict(zip(parameters, [*tree["args"], *tree["kwargs"].values()], strict=False))
     trees.update(tree["kwargs"])
@@ -50,6 +52,13 @@ def flatten_call(
             raise error("MA702", f"input {name} is missing", notes=[f"inputs: {', '.join(names)}"])
         _collect(trees[name], given[name], name, found)
     return [found[i] for i in range(len(names))]
+
+
+def _takes_plainly(tree: Tree, count: int) -> bool:
+    """Whether the model takes `count` tensors in signature order and nothing else (most do)."""
+    parts = tree["args"]
+    plain = all(part.get("tensor") == i for i, part in enumerate(parts))
+    return len(parts) == count and not tree["kwargs"] and plain
 
 
 def _collect(tree: Tree, value: Any, name: str, found: dict[int, Any]) -> None:
