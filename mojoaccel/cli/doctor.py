@@ -19,6 +19,9 @@ def doctor_command(
     explain: Annotated[
         str | None, typer.Option(metavar="CODE", help="Explain an error code, MA203 for one.")
     ] = None,
+    ops: Annotated[
+        bool, typer.Option("--ops", help="List the supported PyTorch operators.")
+    ] = False,
     mojo: Annotated[str | None, typer.Option(metavar="PATH", help="The compiler to use.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -26,6 +29,9 @@ def doctor_command(
     console = Console(json=json)
     if explain is not None:
         _explain(console, explain.upper())
+        return
+    if ops:
+        _operators(console)
         return
     from mojoaccel.doctor.check import Facts, Finding, exit_code, run_checks
     from mojoaccel.doctor.table import CHECKS
@@ -70,6 +76,24 @@ def _print(console: Console, found: object) -> None:
             console.data(f"      {line}")
         if outcome.hint:
             console.data(f"      hint: {outcome.hint}")
+
+
+def _operators(console: Console) -> None:
+    from mojoaccel.ops.registry import load_registry
+
+    records = sorted(load_registry().values(), key=lambda op: op.name)
+    kinds = {op.name: type(op.lowering).__name__.lower() for op in records}
+    if console.json:
+        rows = [{"name": o.name, "lowering": kinds[o.name], "aten": list(o.aten)} for o in records]
+        console.document("doctor", {"ok": True, "operators": rows})
+        return
+    console.table(
+        ["operator", "lowering", "ATen overloads"],
+        [
+            [o.name, kinds[o.name], " ".join(a.removeprefix("aten.") for a in o.aten)]
+            for o in records
+        ],
+    )
 
 
 def _explain(console: Console, code: str) -> None:

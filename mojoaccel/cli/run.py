@@ -47,8 +47,8 @@ def _run(console: Console, artifact: str, values: dict[str, Any]) -> None:
 
     from mojoaccel.artifact.manifest import TensorSpec
     from mojoaccel.errors import error
-    from mojoaccel.runtime.check import random_inputs
     from mojoaccel.loading import load
+    from mojoaccel.runtime.check import random_inputs
 
     with load(artifact, values["threads"]) as session:
         specs: tuple[TensorSpec, ...] = session.manifest.inputs
@@ -134,8 +134,8 @@ def _verify(console: Console, artifact: str, values: dict[str, Any]) -> None:
     from dataclasses import asdict
 
     from mojoaccel.errors import error
-    from mojoaccel.runtime.check import verify_check
     from mojoaccel.loading import load
+    from mojoaccel.runtime.check import verify_check
 
     with load(artifact, values["threads"]) as session:
         rows = verify_check(session)
