@@ -29,6 +29,7 @@ from mojoaccel.bench.workloads import (
 )
 from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.ir.types import BY_TORCH
+from mojoaccel.loading import is_reference
 from mojoaccel.paths import cache_root
 
 if TYPE_CHECKING:
@@ -110,6 +111,12 @@ class _Bench:
         self.show = show
         self.threads = request.threads or usable_cores()
         self.artifact = open_folder(request.artifact, cache_root() / "unpacked")
+        if is_reference(self.artifact):
+            raise error(
+                "MA903",
+                "this is a reference model: PyTorch interprets it, so there is nothing to measure",
+                hint="compile it for a processor: --target cpu",
+            )
         self.manifest: Manifest = read_manifest(self.artifact)
 
     def run(self) -> BenchReport:

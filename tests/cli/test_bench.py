@@ -64,6 +64,12 @@ def test_usage_errors_come_before_the_compile(run, place, args):
     assert err.replace(str(place / "cache"), "CACHE").startswith(USAGE[args])
 
 
+def test_reference_models_are_never_measured(run):
+    code, out, err = run("bench", EXAMPLES / "mlp.py", "--target", "reference")
+    assert (code, out) == (2, "")
+    assert "error[MA903] usage: this is a reference model: PyTorch interprets it" in err
+
+
 @pytest.mark.mojo
 def test_an_artifact_alone_needs_no_torch(run, artifact):
     code, out, err = run("bench", artifact, "--seconds", "0.2")
