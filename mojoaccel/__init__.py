@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from mojoaccel.api import compile as compile
     from mojoaccel.api import detect as detect
     from mojoaccel.example import Example as Example
-    from mojoaccel.runtime.session import Session as Session
     from mojoaccel.loading import load as load
+    from mojoaccel.runtime.session import Session as Session
 
 _HOMES = {
     "compile": "mojoaccel.api",

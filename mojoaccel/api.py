@@ -15,8 +15,8 @@ from mojoaccel.errors import Diagnostic, error
 from mojoaccel.example import Example
 from mojoaccel.ir.dims import Dim
 from mojoaccel.job import Request
-from mojoaccel.products import Target
 from mojoaccel.loading import load
+from mojoaccel.products import Target
 from mojoaccel.runtime.session import Session
 from mojoaccel.settings import Settings, compile_options, load_settings, read_given
 

@@ -40,4 +40,4 @@ def is_reference(folder: Path) -> bool:
         data = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False  # loading it will say what is wrong
-    return data.get("target") == "reference"
+    return bool(data.get("target") == "reference")

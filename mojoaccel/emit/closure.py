@@ -53,8 +53,8 @@ class ClosurePrinter:
             "body": f"def {name}[w: Int]({params}) {{imm}}:",
         }[c.kind]
         for op in c.body.ops:
-            text = self._step(op)
-            self.lines.append(f"var {op.name} = {text}")
+            step = self._step(op)  # may print lines of its own first
+            self.lines.append(f"var {op.name} = {step}")
             if self._is_uniform(op):
                 self.uniform.add(op.name)
         if c.kind == "load":

@@ -88,38 +88,45 @@ def _bind(
     left = list(operands)
     positional: list[Any] = []
     keywords: dict[str, Any] = {}
-    rest = dict(attrs)
     for argument in schema.arguments:
-        kind = str(argument.type)
-        value: Any
-        if "Tensor" in kind:
-            if "List" in kind or "[]" in kind:
-                value, left = left, []
-            elif left:
-                value = left.pop(0)
-                if value is None and argument.name in rest:
-                    return None
-            else:
-                value = None
-            if value is None and "Optional" not in kind:
-                return None
-        elif argument.name in rest:
-            value = rest.pop(argument.name)
-            if left and left[0] is None:
-                left.pop(0)
-        elif argument.has_default_value():
-            continue
-        else:
+        try:
+            value = _argument(argument, left, attrs)
+        except LookupError:
             return None
-        if argument.kwarg_only:
-            keywords[argument.name] = value
-        elif argument.name not in keywords and len(positional) == _position(schema, argument):
+        if value is _DEFAULT:
+            continue
+        if not argument.kwarg_only and len(positional) == _position(schema, argument):
             positional.append(value)
         else:
             keywords[argument.name] = value
-    if any(o is not None for o in left):
-        return None
-    return positional, keywords
+    return None if any(o is not None for o in left) else (positional, keywords)
+
+
+_DEFAULT = object()
+
+
+def _argument(argument: Any, left: list[Any], attrs: Mapping[str, Any]) -> Any:
+    """Return one argument's value, taking operands from `left`.
+
+    Raises:
+        LookupError: The overload wants something else in this place.
+    """
+    kind = str(argument.type)
+    if "Tensor" not in kind:
+        if argument.name in attrs:
+            if left and left[0] is None:
+                left.pop(0)
+            return attrs[argument.name]
+        if argument.has_default_value():
+            return _DEFAULT
+        raise LookupError
+    if "List" in kind or "[]" in kind:
+        taken, left[:] = list(left), []
+        return taken
+    value = left.pop(0) if left else None
+    if value is None and (argument.name in attrs or "Optional" not in kind):
+        raise LookupError
+    return value
 
 
 def _position(schema: Any, argument: Any) -> int:

@@ -90,7 +90,9 @@ def export(example: Example, dims: Mapping[str, Mapping[int, Dim]]) -> Any:
         for dim in axes.values():
             low = None if dim.min <= 1 else dim.min
             made.setdefault(dim.name, torch.export.Dim(dim.name, min=low, max=dim.max))
-    shapes = leaves.dynamic_shapes({n: {a: made[d.name] for a, d in x.items()} for n, x in dims.items()})
+    shapes = leaves.dynamic_shapes(
+        {n: {a: made[d.name] for a, d in x.items()} for n, x in dims.items()}
+    )
     module = example.module.eval()
     example = enlarge(example, leaves, dims)
     try:

@@ -15,6 +15,9 @@ from mojoaccel.products import digest_array, digest_bytes, digest_json
 from mojoaccel.trace.export import to_numpy
 from mojoaccel.trace.loader import LoadedModel, user_sources
 
+DEEPEST = 4
+"""Nesting of settings that is followed."""
+
 SKIPPED = frozenset({"_parameters", "_buffers", "_modules", "training"})
 
 
@@ -35,7 +38,9 @@ def fingerprint(model: LoadedModel, options: TraceOptions) -> dict[str, Any]:
         "modules": digest_json([[n, describe(m)] for n, m in module.named_modules()]),
         "weights": weight_digests(module),
         "inputs": [describe_leaf(leaf) for leaf in leaves],
-        "dims": {n: {str(a): str(d) for a, d in x.items()} for n, x in model.example.dims().items()},
+        "dims": {
+            n: {str(a): str(d) for a, d in x.items()} for n, x in model.example.dims().items()
+        },
         "dtype": options.dtype,
     }
 
@@ -62,7 +67,11 @@ def weight_digests(module: Any) -> dict[str, str]:
     distinct = {(t.data_ptr(), t.shape, t.dtype): t for t in tensors.values()}
     with ThreadPoolExecutor() as pool:
         digests = dict(
-            zip(distinct, pool.map(lambda t: digest_array(to_numpy(t)), distinct.values()), strict=True)
+            zip(
+                distinct,
+                pool.map(lambda t: digest_array(to_numpy(t)), distinct.values()),
+                strict=True,
+            )
         )
     return {n: digests[(t.data_ptr(), t.shape, t.dtype)] for n, t in tensors.items()}
 
@@ -76,21 +85,18 @@ def describe(module: Any) -> list[Any]:
 
 def stable(value: Any, depth: int = 0) -> Any:
     """Return a description of a setting that is equal in every process."""
-    if isinstance(value, (bool, int, float, str, type(None))):
-        return value
+    if isinstance(value, (bool, int, float, str, type(None))) or depth > DEEPEST:
+        return value if depth <= DEEPEST else type(value).__name__
     if isinstance(value, torch.Tensor):
         return digest_array(to_numpy(value))
-    if depth > 4:
-        return type(value).__name__
+    if hasattr(value, "to_dict"):  # transformers configurations
+        value = value.to_dict()
     if isinstance(value, (list, tuple)):
         return [stable(v, depth + 1) for v in value]
     if isinstance(value, Mapping):
         return {str(k): stable(v, depth + 1) for k, v in value.items()}
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{getattr(value, '__module__', '')}.{value.__qualname__}"
-    if hasattr(value, "to_dict"):  # transformers configurations
-        return stable(value.to_dict(), depth + 1)
-    return type(value).__qualname__
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def describe_leaf(leaf: Any) -> Any:

@@ -42,7 +42,16 @@ SAME = frozenset(
 """Calls that return their first operand, as far as values go."""
 
 DROPPED = frozenset(
-    {"device", "layout", "pin_memory", "memory_format", "non_blocking", "copy", "generator", "train"}
+    {
+        "device",
+        "layout",
+        "pin_memory",
+        "memory_format",
+        "non_blocking",
+        "copy",
+        "generator",
+        "train",
+    }
 )
 """Arguments that do not change the values computed."""
 
@@ -156,36 +165,33 @@ class Importer:
     def read_arguments(self, fx: Any, record: OpDef) -> tuple[list[str | None], dict[str, Attr]]:
         """Split a call's arguments into tensor operands and attributes (see ops.registry)."""
         schema = fx.target._schema
-        bound: dict[str, Any] = {}
-        for index, argument in enumerate(schema.arguments):
-            if index < len(fx.args):
-                bound[argument.name] = fx.args[index]
-            elif argument.name in fx.kwargs:
-                bound[argument.name] = fx.kwargs[argument.name]
-            else:
-                bound[argument.name] = argument.default_value
-        inputs: list[str | None] = []
+        bound = bind_arguments(fx)
         canonical = tensor_arguments(record.aten[0])
-        for name, is_list in canonical:
-            if name not in bound:  # an overload that spells its operands otherwise
-                name = next((a.name for a in schema.arguments if _is_tensor(a) and a.name in bound), name)
-            argument = bound.pop(name, None)
-            if is_list and isinstance(argument, (list, tuple)):
-                inputs.extend(self._operand(a) for a in argument)
-            elif isinstance(argument, torch.fx.Node) and not _is_symbolic(argument.meta.get("val")):
-                inputs.append(self._operand(argument))
-            else:
-                inputs.append(None)
-                if argument is not None:
-                    bound[name] = argument
-        while inputs and inputs[-1] is None and len(inputs) > 1 and canonical[-1][0] not in bound:
+        inputs = [i for wanted in canonical for i in self._operands(schema, bound, *wanted)]
+        while len(inputs) > 1 and inputs[-1] is None and canonical[-1][0] not in bound:
             inputs.pop()
         for argument in schema.arguments:  # tensors that the canonical overload does not have
-            extra = bound.get(argument.name)
-            if isinstance(extra, torch.fx.Node) and not _is_symbolic(extra.meta.get("val")):
+            if _is_operand(bound.get(argument.name)):
                 inputs.append(self._operand(bound.pop(argument.name)))
         attrs = {k: self._attr(v) for k, v in bound.items() if k not in DROPPED}
         return inputs, attrs
+
+    def _operands(
+        self, schema: Any, bound: dict[str, Any], wanted: str, is_list: bool
+    ) -> list[str | None]:
+        """Take one canonical operand out of the bound arguments; a number stays an attribute."""
+        name = wanted
+        if name not in bound:  # an overload that spells its operands otherwise
+            tensors = (a.name for a in schema.arguments if _is_tensor(a) and a.name in bound)
+            name = next(tensors, wanted)
+        argument = bound.pop(name, None)
+        if is_list and isinstance(argument, (list, tuple)):
+            return [self._operand(a) for a in argument]
+        if _is_operand(argument):
+            return [self._operand(argument)]
+        if argument is not None:
+            bound[name] = argument
+        return [None]
 
     def _operand(self, argument: Any) -> str | None:
         return None if argument is None else self.names[argument.name]
@@ -206,11 +212,30 @@ class Importer:
         return str(value)
 
 
+def bind_arguments(fx: Any) -> dict[str, Any]:
+    """Return a call's arguments by schema name, defaults filled in."""
+    bound: dict[str, Any] = {}
+    for index, argument in enumerate(fx.target._schema.arguments):
+        if index < len(fx.args):
+            bound[argument.name] = fx.args[index]
+        else:
+            bound[argument.name] = fx.kwargs.get(argument.name, argument.default_value)
+    return bound
+
+
+def _is_operand(argument: Any) -> bool:
+    return isinstance(argument, torch.fx.Node) and not _is_symbolic(argument.meta.get("val"))
+
+
 def tensor_arguments(overload: str) -> Sequence[tuple[str, bool]]:
     """Return (name, is a list) of an overload's tensor arguments, in schema order."""
     _, name, variant = overload.split(".")
     schema = getattr(getattr(torch.ops.aten, name), variant)._schema
-    return [(a.name, "[]" in str(a.type) or "List" in str(a.type)) for a in schema.arguments if _is_tensor(a)]
+    return [
+        (a.name, "[]" in str(a.type) or "List" in str(a.type))
+        for a in schema.arguments
+        if _is_tensor(a)
+    ]
 
 
 def _is_tensor(argument: Any) -> bool:
@@ -227,5 +252,3 @@ def _same_layout(fx: Any) -> bool:
     source = fx.args[0].meta.get("val")
     value = fx.meta.get("val")
     return source is not None and source.dtype == value.dtype and source.shape == value.shape
-
-

@@ -75,7 +75,9 @@ def load_file(path: Path, factory: str) -> LoadedModel:
     except MojoaccelError:
         raise
     except ModuleNotFoundError as e:
-        raise error("MA209", f"{path.name} needs the package {e.name}", loc=error_location(e)) from e
+        raise error(
+            "MA209", f"{path.name} needs the package {e.name}", loc=error_location(e)
+        ) from e
     except Exception as e:
         message = f"{function.__name__}() failed: {type(e).__name__}: {e}"
         raise error("MA207", message, loc=error_location(e)) from e
@@ -96,7 +98,9 @@ def import_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except ModuleNotFoundError as e:
-        raise error("MA209", f"{path.name} needs the package {e.name}", loc=error_location(e)) from e
+        raise error(
+            "MA209", f"{path.name} needs the package {e.name}", loc=error_location(e)
+        ) from e
     except Exception as e:
         raise error("MA207", f"{type(e).__name__}: {e}", loc=error_location(e)) from e
     finally:

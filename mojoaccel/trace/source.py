@@ -21,8 +21,10 @@ def is_user_file(path: str) -> bool:
 
 
 def source_of(fx: Any) -> SourceLoc | None:
-    """Return the line a node came from: the innermost line of the user's own files, else the
-    innermost line outside torch."""
+    """Return the line a node came from.
+
+    It is the innermost line of the user's own files, else the innermost line outside torch.
+    """
     frames = _FRAME.findall(fx.meta.get("stack_trace") or "")
     own = [f for f in frames if is_user_file(f[0])]
     outside = [f for f in frames if f"{os.sep}torch{os.sep}" not in f[0]]
@@ -30,7 +32,9 @@ def source_of(fx: Any) -> SourceLoc | None:
     if chosen is None:
         return None
     file, line, function = chosen[0]
-    return SourceLoc(short_path(file), int(line), function, linecache.getline(file, int(line)).strip())
+    return SourceLoc(
+        short_path(file), int(line), function, linecache.getline(file, int(line)).strip()
+    )
 
 
 def short_path(path: str) -> str:
@@ -40,7 +44,7 @@ def short_path(path: str) -> str:
     """
     for part in _FOREIGN[:2]:
         if part in path:
-            return path.split(part)[-1]
+            return path.rsplit(part, maxsplit=1)[-1]
     return os.path.basename(path)
 
 

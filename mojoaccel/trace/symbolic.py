@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
 from mojoaccel.errors import error
-from mojoaccel.ir.dims import Dim, Size, floordiv, mod, size_max, size_min, symbol
+from mojoaccel.ir.dims import Dim, Size, floordiv, mod, size_max, size_min, size_prod, symbol
+
+FUNCTIONS: dict[str, Callable[[Size, Size], Size]] = {
+    "Add": lambda a, b: a + b,
+    "FloorDiv": floordiv,
+    "CleanDiv": floordiv,
+    "IntTrueDiv": floordiv,
+    "Mod": mod,
+    "PythonMod": mod,
+    "Max": size_max,
+    "Min": size_min,
+}
+"""sympy (and torch's own) functions of sizes."""
 
 
 class SizeReader:
@@ -24,29 +37,20 @@ class SizeReader:
         return self._read(expression)
 
     def _read(self, e: Any) -> Size:
-        kind = type(e).__name__
         if e.is_Integer:
             return int(e)
         if e.is_Symbol:
             if e.name not in self.names:
                 raise error("MA204", f"a size depends on the data ({e.name})")
             return symbol(self.names[e.name].name)
-        args = [self._read(a) for a in e.args if kind != "Pow"]
-        if kind == "Add":
-            return reduce(lambda a, b: a + b, args)
+        kind = type(e).__name__
         if kind == "Mul":
             return self._product(e)
         if kind == "Pow" and e.exp.is_Integer and int(e.exp) > 0:
-            return reduce(lambda a, b: a * b, [self._read(e.base)] * int(e.exp))
-        if kind in ("FloorDiv", "CleanDiv", "IntTrueDiv"):
-            return floordiv(*args)
-        if kind in ("Mod", "PythonMod"):
-            return mod(*args)
-        if kind == "Max":
-            return reduce(size_max, args)
-        if kind == "Min":
-            return reduce(size_min, args)
-        raise error("MA202", f"a size of the traced graph is not understood: {e}")
+            return size_prod([self._read(e.base)] * int(e.exp))
+        if kind not in FUNCTIONS:
+            raise error("MA202", f"a size of the traced graph is not understood: {e}")
+        return reduce(FUNCTIONS[kind], [self._read(a) for a in e.args])
 
     def _product(self, e: Any) -> Size:
         total: Size = 1
