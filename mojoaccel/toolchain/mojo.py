@@ -145,7 +145,8 @@ def probe(path: Path, origin: str) -> MojoCompiler:
     """Ask an identified compiler for its version.
 
     Raises:
-        MojoaccelError: MA101 it does not answer, MA103 its version does not fit.
+        MojoaccelError: MA101 it does not answer or lacks its linker, MA103 its version does not
+            fit.
     """
     program, root = _resolve(path)
     draft = MojoCompiler(program, _lld(program), root, "", "", origin)
@@ -157,6 +158,8 @@ def probe(path: Path, origin: str) -> MojoCompiler:
         raise error("MA101", f"{program} --version {how} and said: {said[0]}")
     if match[1] != SUPPORTED:
         raise error("MA103", f"{program} is Mojo {match[1]}; {SUPPORTED} is needed")
+    if not draft.lld.is_file():
+        raise error("MA101", f"{program} has no linker beside it: {draft.lld} is missing")
     return MojoCompiler(program, draft.lld, root, match[1], match[2], origin)
 
 

@@ -46,9 +46,16 @@ def only_path(monkeypatch, tmp_path):
 
 
 def test_version_is_read(script):
+    script("lld", "")
     found = probe(script("mojo", 'echo "Mojo 1.2.0 (2016d0cd)"'), "option")
     assert (found.version, found.commit, found.origin) == ("1.2.0", "2016d0cd", "option")
     assert found.identity == "mojo 1.2.0 (2016d0cd)"
+
+
+def test_compiler_without_its_linker(script):
+    found = code_of(probe, script("mojo", 'echo "Mojo 1.2.0 (2016d0cd)"'), "PATH")
+    assert found.code == "MA101"
+    assert "lld is missing" in str(found)
 
 
 def test_other_version(script):
