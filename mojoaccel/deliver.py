@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mojoaccel.config import BuildOptions
 from mojoaccel.job import Job
-from mojoaccel.placing import depfile_rule, place_folder, write_text
+from mojoaccel.placing import depfile_rule, place, place_folder, write_text
 from mojoaccel.products import Artifact, Plan
 
 if TYPE_CHECKING:
@@ -119,10 +118,7 @@ class Delivery:
             return
         from mojoaccel.artifact.archive import write_archive
 
-        with tempfile.TemporaryDirectory(prefix="mojoaccel-") as folder:
-            packed = Path(folder) / "model.zip"
-            write_archive(artifact.path, packed)
-            place_folder(packed, self.path)
+        place(self.path, lambda new: write_archive(artifact.path, new))
 
     def _place_reference(self, job: Job) -> None:
         """Write what the interpreter needs: the traced graph and its weights."""

@@ -21,6 +21,7 @@ from mojoaccel.artifact.manifest import FileSpec, Manifest, TensorSpec
 from mojoaccel.config import options_key
 from mojoaccel.ir.graph import Value
 from mojoaccel.job import Job
+from mojoaccel.placing import writing
 from mojoaccel.products import Artifact, Plan, TracedModel
 from mojoaccel.verify import Verification, accuracy_error, verify
 
@@ -31,26 +32,27 @@ def package(job: Job) -> Artifact:
     """Assemble the artifact in the compile's temporary folder, and verify it there.
 
     Raises:
-        MojoaccelError: MA602, the artifact's answers are not PyTorch's.
+        MojoaccelError: MA602 the artifact's answers are not PyTorch's, MA603 the temporary folder
+            cannot be written.
     """
     folder = job.work / "package"
     traced: TracedModel = job.products["trace"]
     plan: Plan = job.products["optimize"]
-    library = add_library(folder, job.products["build"].path)
-    weights = add_weights(folder, plan.weights, weight_sources(job, traced, plan))
-    manifest = describe(job, traced, plan, library, weights)
-    add_sources(folder, job.products["emit"], manifest)
-    write_manifest(folder, manifest)
+    sources = weight_sources(job, traced, plan)
+    with writing(folder):
+        library = add_library(folder, job.products["build"].path)
+        weights = add_weights(folder, plan.weights, sources)
+        manifest = describe(job, traced, plan, library, weights)
+        add_sources(folder, job.products["emit"], manifest)
+        write_manifest(folder, manifest)
     found = check(job, traced, folder)
-    cases = add_check(
-        folder,
-        [
-            (c.sizes, c.inputs, c.expected, [o.allowed for o in c.comparisons])
-            for c in found.check_cases()
-        ],
-    )
-    manifest = replace(manifest, verification=found.to_json(), check=cases)
-    write_manifest(folder, manifest)
+    kept = [
+        (c.sizes, c.inputs, c.expected, [o.allowed for o in c.comparisons])
+        for c in found.check_cases()
+    ]
+    with writing(folder):
+        manifest = replace(manifest, verification=found.to_json(), check=add_check(folder, kept))
+        write_manifest(folder, manifest)
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     return Artifact(folder, manifest.to_json(), size)
 

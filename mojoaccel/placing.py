@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mojoaccel.errors import error
 
 
-def place_folder(source: Path, final: Path) -> None:
-    """Copy an artifact (folder or zip) to `final`: whole or not at all.
+@contextlib.contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turn a failure to write into an error that names the place.
+
+    Raises:
+        MojoaccelError: MA603, a file could not be written.
+    """
+    try:
+        yield
+    except shutil.Error as e:  # copytree lists every file; they share a reason
+        reason = str(e.args[0][0][2]).partition(":")[0] if e.args and e.args[0] else str(e)
+        raise error("MA603", f"{place} cannot be written: {reason}") from e
+    except OSError as e:
+        raise error("MA603", f"{place} cannot be written: {e.strerror or e}") from e
+
+
+def place(final: Path, make: Callable[[Path], object]) -> None:
+    """Make an artifact (folder or zip) beside `final` and move it there: whole or not at all.
 
     What stood there before is replaced in the same moment.
+
+    Args:
+        final: Where it shall stand.
+        make: Writes it at the path it is given.
 
     Raises:
         MojoaccelError: MA603, the place cannot be written, or holds something that is not an
@@ -22,22 +44,55 @@ def place_folder(source: Path, final: Path) -> None:
     """
     if final.is_dir() and not (final / "manifest.json").is_file() and any(final.iterdir()):
         raise error("MA603", f"{final} exists and is not an artifact; it is left alone")
-    try:
+    with writing(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
         try:
-            fresh = draft / "new"
-            if source.is_dir():
-                shutil.copytree(source, fresh)
-            else:
-                shutil.copyfile(source, fresh)
-            if final.is_dir():
-                os.replace(final, draft / "old")
-            os.replace(fresh, final)
+            make(draft / "new")
+            _replace(draft / "new", final, draft / "old")
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-    except OSError as e:
-        raise error("MA603", f"{final} cannot be written: {e.strerror or e}") from e
+
+
+def place_folder(source: Path, final: Path) -> None:
+    """Copy an artifact (folder or zip) to `final`: whole or not at all.
+
+    Raises:
+        MojoaccelError: As `place`.
+    """
+    place(final, lambda new: _copy(source, new))
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target)
+
+
+def _replace(new: Path, final: Path, old: Path) -> None:
+    """Move `new` to `final`, and what stood there to `old`."""
+    if not final.exists() or not (final.is_dir() or new.is_dir()):
+        os.replace(new, final)
+        return
+    if _exchange(new, final):
+        return
+    os.replace(final, old)
+    try:
+        os.replace(new, final)
+    except BaseException:
+        os.replace(old, final)
+        raise
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two paths in one step; False where the system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -47,15 +102,13 @@ def write_text(path: Path, text: str) -> None:
         MojoaccelError: MA603, the file cannot be written.
     """
     draft = path.parent / f".{path.name}-{os.getpid()}"
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             draft.write_text(text, encoding="utf-8")
             os.replace(draft, path)
         finally:
             draft.unlink(missing_ok=True)
-    except OSError as e:
-        raise error("MA603", f"{path} cannot be written: {e.strerror or e}") from e
 
 
 def depfile_rule(target: Path, sources: Sequence[Path]) -> str:

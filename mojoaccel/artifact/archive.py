@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-import zipfile
 from pathlib import Path
 
-from mojoaccel.artifact.hashing import file_digest
+from mojoaccel.artifact.hashing import remembered_digest
 from mojoaccel.errors import error
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -21,6 +19,8 @@ def write_archive(folder: Path, target: Path) -> None:
     Raises:
         OSError: The archive cannot be written.
     """
+    import zipfile  # it takes ten milliseconds that loading a folder need not spend
+
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), EPOCH)
@@ -39,9 +39,12 @@ def open_folder(path: Path, cache: Path) -> Path:
         return path
     if not path.exists():
         raise error("MA601", f"{path} does not exist")
+    import tempfile
+    import zipfile
+
     if not zipfile.is_zipfile(path):
         raise error("MA601", f"{path} is neither an artifact folder nor an archive of one")
-    final = cache / file_digest(path)
+    final = cache / remembered_digest(path, cache.parent / "hashes")
     if final.is_dir():
         return final
     try:
@@ -63,6 +66,8 @@ def open_folder(path: Path, cache: Path) -> Path:
 
 
 def _unpack(path: Path, draft: Path) -> None:
+    import zipfile
+
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             parts = Path(name).parts

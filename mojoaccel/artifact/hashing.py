@@ -8,7 +8,6 @@ import json
 import mmap
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CHUNK = 16 << 20
@@ -27,6 +26,8 @@ def file_digest(path: Path) -> str:
             if len(starts) == 1:
                 parts = [hashlib.sha256(view).digest()]
             else:
+                from concurrent.futures import ThreadPoolExecutor
+
                 with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
                     parts = list(pool.map(lambda s: _chunk(view, s), starts))
         finally:
