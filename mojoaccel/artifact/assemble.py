@@ -114,8 +114,9 @@ def model_header(manifest: Manifest) -> str:
     def describe(t: TensorSpec) -> str:
         return f"{t.name}: {t.dtype}[{', '.join(str(s) for s in t.shape)}]"
 
+    title = " ".join(manifest.name.split()).replace("*/", "* /")
     lines = [
-        f"/* Model {manifest.name}, for {manifest.target}.",
+        f"/* Model {title}, for {manifest.target}.",
         " *",
         *(f" * input {i}: {describe(t)}" for i, t in enumerate(manifest.inputs)),
         *(f" * output {i}: {describe(t)}" for i, t in enumerate(manifest.outputs)),
