@@ -39,7 +39,10 @@ def pack_panels(weight_kn: np.ndarray, nr: int) -> np.ndarray:
         ``weight_kn[k, p * nr + j]``, and zero where there is no such column.
     """
     k, n = weight_kn.shape
-    panels = -(-n // nr)
-    padded = np.zeros((k, panels * nr), weight_kn.dtype)
-    padded[:, :n] = weight_kn
-    return np.ascontiguousarray(padded.reshape(k, panels, nr).transpose(1, 0, 2))
+    full, rest = divmod(n, nr)
+    packed = np.empty((full + bool(rest), k, nr), weight_kn.dtype)
+    packed[:full] = weight_kn[:, : full * nr].reshape(k, full, nr).transpose(1, 0, 2)
+    if rest:
+        packed[full, :, :rest] = weight_kn[:, full * nr :]
+        packed[full, :, rest:] = 0
+    return packed

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,10 @@ from mojoaccel.ir.plan import PackedWeight
 
 ALIGNMENT = 64
 """Bytes between the starts of weights: a cache line, and whole vector registers."""
+
+
+MOST_WRITERS = 8
+"""Weights packed at once at most: each is in memory a second time meanwhile."""
 
 
 def layout_weights(weights: Sequence[PackedWeight]) -> tuple[dict[str, int], int]:
@@ -62,30 +68,37 @@ def pack(weight: PackedWeight, source: np.ndarray[Any, Any]) -> np.ndarray[Any, 
     return packed
 
 
-def write_weights(
-    weights: Sequence[PackedWeight], sources: Mapping[str, np.ndarray[Any, Any]], file: BinaryIO
-) -> int:
-    """Write weights.bin; return its size in bytes.
-
-    Args:
-        weights: Weights in file order.
-        sources: Arrays by `PackedWeight.source`.
-        file: Opened for writing.
-    """
-    offsets, total = layout_weights(weights)
-    position = 0
-    for weight in weights:
-        file.write(b"\0" * (offsets[weight.buffer] - position))
-        data = pack(weight, sources[weight.source])
-        file.write(data.reshape(-1).view(np.uint8).data)
-        position = offsets[weight.buffer] + data.nbytes
-    file.write(b"\0" * (total - position))
-    return total
-
-
 def write_weights_file(
     path: Path, weights: Sequence[PackedWeight], sources: Mapping[str, np.ndarray[Any, Any]]
 ) -> int:
-    """Write weights.bin at `path`; return its size in bytes."""
+    """Write weights.bin at `path`; return its size in bytes.
+
+    Weights are packed and written side by side: numpy and the system work without the
+    interpreter lock. Nothing is written between them, so the file has zeros there.
+
+    Args:
+        path: The file.
+        weights: Weights in file order.
+        sources: Arrays by `PackedWeight.source`.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    offsets, total = layout_weights(weights)
+
+    def write(weight: PackedWeight) -> None:
+        data = pack(weight, sources[weight.source])
+        _write_at(file.fileno(), data.reshape(-1).view(np.uint8).data, offsets[weight.buffer])
+
     with path.open("wb") as file:
-        return write_weights(weights, sources, file)
+        file.truncate(total)
+        with ThreadPoolExecutor(min(MOST_WRITERS, os.cpu_count() or 1)) as pool:
+            for _ in pool.map(write, weights):
+                pass
+    return total
+
+
+def _write_at(file: int, data: memoryview, offset: int) -> None:
+    while data:  # one call writes 2 GiB at most
+        written = os.pwrite(file, data, offset)
+        data, offset = data[written:], offset + written
