@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -48,7 +49,9 @@ def trace(loaded: LoadedModel, options: TraceOptions) -> tuple[TracedModel, Weig
     example = as_traced(loaded.example, options)
     dims = merge_dynamic(example, options)
     program = loaded.program or export(example, dims)
-    decomposed = program.run_decompositions(decomposition_table())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        decomposed = program.run_decompositions(decomposition_table())
     return read_program(loaded.name, decomposed, example, dims)
 
 
@@ -96,7 +99,9 @@ def export(example: Example, dims: Mapping[str, Mapping[int, Dim]]) -> Any:
     module = example.module.eval()
     example = enlarge(example, leaves, dims)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            # torch warns about its own deprecated parts; the user cannot act on that.
+            warnings.simplefilter("ignore")
             return torch.export.export(
                 module,
                 tuple(example.args),
@@ -154,9 +159,8 @@ def read_program(
     spec = program.graph_signature
     user = [s for s in spec.input_specs if s.kind.name == "USER_INPUT"]
     tensors = [s for s in user if type(s.arg).__name__ == "TensorArgument"]
-    symbols, values = read_symbols(
-        tensors, placeholders, dict(zip(leaves.names, leaves.tensors, strict=True)), dims
-    )
+    labelled = dict(zip(leaves.names, leaves.tensors, strict=True))
+    symbols, values = read_symbols(tensors, placeholders, labelled, dims, program.range_constraints)
     reader = Importer(program, SizeReader(symbols))
     inputs = [
         reader.define(s.arg.name, label, placeholders[s.arg.name].meta["val"])
@@ -193,6 +197,7 @@ def read_symbols(
     placeholders: Mapping[str, Any],
     tensors: Mapping[str, Any],
     dims: Mapping[str, Mapping[int, Dim]],
+    ranges: Mapping[Any, Any],
 ) -> tuple[dict[str, Dim], dict[str, int]]:
     """Match the program's symbols with the declared dims; refuse specialised ones."""
     symbols: dict[str, Dim] = {}
@@ -211,10 +216,18 @@ def read_symbols(
                 continue
             expression = size.node.expr
             if expression.is_Symbol and expression.name not in symbols:
-                dim = declared or Dim(expression.name)
+                dim = declared or undeclared_dim(f"{label}_{axis}", ranges.get(expression))
                 symbols[expression.name] = dim
                 values[dim.name] = int(tensors[label].shape[axis])
     return symbols, values
+
+
+def undeclared_dim(name: str, limits: Any) -> Dim:
+    """Return the dim of an exported program's own symbol, with the range it was exported for."""
+    if limits is None:
+        return Dim(name)
+    high = int(limits.upper) if limits.upper.is_Integer and int(limits.upper) < 2**31 else None
+    return Dim(name, max(1, int(limits.lower)), high)
 
 
 def read_weights(
