@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import counting_model as model
 import numpy as np
@@ -364,3 +365,43 @@ def test_reloading_leaks_neither_threads_nor_files_nor_address_space(small):
     now = usage()
     assert now[:2] == (files, threads)
     assert now[2] - pages < 4096  # 16 MiB; one leaked arena alone would be 50 times 256 KiB
+
+
+@pytest.fixture
+def one_core_group():
+    """A control group that gets one processor's worth of time; skips where none can be made."""
+    base = Path("/sys/fs/cgroup")
+    v2 = (base / "cgroup.controllers").exists()
+    group = (base if v2 else base / "cpu") / f"mojoaccel-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as e:
+        pytest.skip(f"no control group can be made: {e.strerror}")
+    try:
+        if v2:
+            (group / "cpu.max").write_text("100000 100000")
+        else:
+            (group / "cpu.cfs_quota_us").write_text("100000")
+        yield group
+    except OSError as e:
+        pytest.skip(f"the control group takes no quota: {e.strerror}")
+    finally:
+        group.rmdir()
+
+
+def test_a_quota_of_one_core_neither_hangs_nor_errs(wide, one_core_group):
+    program = (
+        "import os, sys\n"
+        "open(sys.argv[2], 'w').write(str(os.getpid()))\n"
+        "import numpy as np\n"
+        "from mojoaccel.artifact.host import usable_processors\n"
+        "from mojoaccel.runtime.session import load\n"
+        "assert usable_processors() == 1\n"
+        "x = np.random.default_rng(0).standard_normal((128, 512), dtype=np.float32)\n"
+        "with load(sys.argv[1], threads=1) as one, load(sys.argv[1], threads=4) as four:\n"
+        "    expected = one(x)\n"
+        "    assert all(np.array_equal(four(x), expected) for _ in range(100))\n"
+    )
+    command = [sys.executable, "-c", program, str(wide), str(one_core_group / "cgroup.procs")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
