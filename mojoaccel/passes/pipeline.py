@@ -5,7 +5,7 @@
 | O0 | share tied weights, decompose, one group per operator |
 | O1 | + fold constants, eliminate dead and duplicate nodes |
 | O2 | + fuse, choose layouts, pack weights, one arena by liveness |
-| O3 | as O2; tile search is part of kernel selection |
+| O3 | as O2 (a tile search by measuring is not made yet) |
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import replace
 from mojoaccel.config import OptimizeOptions
 from mojoaccel.ir.graph import Graph
 from mojoaccel.ir.plan import Plan
+from mojoaccel.ir.verify import verify_graph
 from mojoaccel.passes.decompose import decompose
 from mojoaccel.passes.eliminate_duplicates import (
     eliminate_dead,
@@ -46,6 +47,7 @@ def optimize(traced: TracedModel, target: Target, options: OptimizeOptions) -> P
     graph = extend_outputs(graph, traced)
     graph, count = decompose(graph, keep)
     ran.append(("decompose", count))
+    verify_graph(graph, "decompose")
     if level >= 1:
         for name, run in (
             ("eliminate_dead", eliminate_dead),
@@ -53,9 +55,12 @@ def optimize(traced: TracedModel, target: Target, options: OptimizeOptions) -> P
         ):
             graph, count = run(graph, keep)
             ran.append((name, count))
+            verify_graph(graph, name)
     frozen = frozenset(s.weight for s in traced.states)
     folded = fold_constants(graph, frozen, enabled=level >= 1)
     ran.append(("fold_constants", folded.count))
+    for part in (folded.graph, folded.weight_graph):
+        verify_graph(part, "fold_constants")
     graph, states = split_outputs(folded.graph, traced)
 
     context = schedule_groups(graph, states, target.simd_bytes, fuse=level >= 2)
