@@ -39,7 +39,10 @@ def options(**changes):
 
 def test_a_model_that_takes_too_long_or_too_much_is_stopped_with_its_children():
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
-    for limits, reason in (((0.5, 1e12), "stopped after 0.5 s"), ((60.0, 1e6), "stopped at 0.001 GB")):
+    for limits, reason in (
+        ((0.5, 1e12), "stopped after 0.5 s"),
+        ((60.0, 1e6), "stopped at 0.001 GB"),
+    ):
         process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
         assert suite._watch(process, *limits) == reason
         assert process.poll() is not None
