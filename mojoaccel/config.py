@@ -78,10 +78,12 @@ class BuildOptions:
         fp_mode: ``--fp-mode contract=<fast|off>``.
         timeout: Seconds before the compiler is stopped (not part of the cache key).
         jobs: ``-j`` of mojo build; 0 leaves it to the compiler (not part of the cache key).
+        profile: The library keeps the time of every fused group (about 50 ns each).
     """
 
     optimization: int = 2
     fp_mode: str = "fast"
+    profile: bool = False
     timeout: float = 600.0
     jobs: int = 0
 

@@ -242,6 +242,13 @@ CODES: dict[str, ErrorInfo] = {
         _E.COMPILE_FAILED,
         "An operator is supported, but not with these arguments, dtypes or shapes.",
     ),
+    "MA303": ErrorInfo(
+        "tiles-not-measured",
+        _E.COMPILE_FAILED,
+        "Level 3 measures tile parameters, which only works on the machine compiled for. "
+        "The compile goes on with the defaults.",
+        "compile on the target, or use -O2",
+    ),
     # 4: emit
     "MA401": ErrorInfo(
         "emit-failed",

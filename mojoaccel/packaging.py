@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mojoaccel.config import options_key
 from mojoaccel.ir.graph import Value
 from mojoaccel.job import Job
 from mojoaccel.placing import writing
-from mojoaccel.products import Artifact, Plan, TracedModel
+from mojoaccel.products import Artifact, Plan, Target, TracedModel
 from mojoaccel.verify import Verification, accuracy_error, verify
 
 Array = np.ndarray[Any, Any]
@@ -38,13 +38,7 @@ def package(job: Job) -> Artifact:
     folder = job.work / "package"
     traced: TracedModel = job.products["trace"]
     plan: Plan = job.products["optimize"]
-    sources = weight_sources(job, traced, plan)
-    with writing(folder):
-        library = add_library(folder, job.products["build"].path)
-        weights = add_weights(folder, plan.weights, sources)
-        manifest = describe(job, traced, plan, library, weights)
-        add_sources(folder, job.products["emit"], manifest)
-        write_manifest(folder, manifest)
+    manifest = assemble(job, folder, weight_sources(job, traced, plan))
     found = check(job, traced, folder)
     kept = [
         (c.sizes, c.inputs, c.expected, [o.allowed for o in c.comparisons])
@@ -55,6 +49,27 @@ def package(job: Job) -> Artifact:
         write_manifest(folder, manifest)
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     return Artifact(folder, manifest.to_json(), size)
+
+
+def assemble(job: Job, folder: Path, sources: Mapping[str, Array]) -> Manifest:
+    """Write a runnable artifact that nobody has checked yet.
+
+    Args:
+        job: The compile; its stages up to build are done.
+        folder: The artifact.
+        sources: The arrays that the plan packs (`weight_sources`).
+
+    Raises:
+        MojoaccelError: MA603, the folder cannot be written.
+    """
+    plan: Plan = job.products["optimize"]
+    with writing(folder):
+        library = add_library(folder, job.products["build"].path)
+        weights = add_weights(folder, plan.weights, sources)
+        manifest = describe(job, job.products["trace"], plan, library, weights)
+        add_sources(folder, job.products["emit"], manifest)
+        write_manifest(folder, manifest)
+    return manifest
 
 
 def weight_sources(job: Job, traced: TracedModel, plan: Plan) -> dict[str, Array]:
@@ -107,20 +122,24 @@ def _spec(value: Value) -> TensorSpec:
     return TensorSpec(value.name, value.type.dtype.torch, shape)
 
 
+def runs_here(target: Target) -> bool:
+    """Whether this machine can run code for `target`."""
+    from mojoaccel.artifact.host import architecture, processor_flags
+
+    missing = set(target.required_features) - processor_flags()
+    return target.arch == architecture() and not missing
+
+
 def check(job: Job, traced: TracedModel, folder: Path) -> Verification:
     """Compare the artifact with PyTorch, unless that was not asked for or cannot be done here.
 
     Raises:
         MojoaccelError: MA602, the answers differ by more than the float64 referee allows.
     """
-    from mojoaccel.artifact.host import architecture, processor_flags
-
     if not job.request.options.package.verify:
         return Verification("skipped", "not asked for")
-    target = job.target
-    missing = set(target.required_features) - processor_flags()
-    if target.arch != architecture() or missing:
-        return Verification("skipped", f"this machine cannot run code for {target}")
+    if not runs_here(job.target):
+        return Verification("skipped", f"this machine cannot run code for {job.target}")
     from mojoaccel.runtime.session import load
 
     replay = importlib.import_module("mojoaccel.trace.replay")

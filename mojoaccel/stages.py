@@ -110,7 +110,7 @@ DETECT = Stage(
 def _trace_key(job: Job) -> dict[str, Any]:
     options = job.request.options.trace
     model = job.model
-    fingerprint = importlib.import_module("mojoaccel.trace").fingerprint
+    fingerprint = importlib.import_module("mojoaccel.trace.fingerprint").fingerprint
     return {
         "options": options_key(options),
         "model": fingerprint(model, options),
@@ -119,9 +119,8 @@ def _trace_key(job: Job) -> dict[str, Any]:
 
 
 def _trace(job: Job) -> TracedModel:
-    trace = importlib.import_module("mojoaccel.trace").trace
     traced: TracedModel
-    traced, job.weights = trace(job.model, job.request.options.trace)
+    traced, job.weights = job.tracer.trace(job.model, job.request.options.trace)
     return traced
 
 
@@ -163,17 +162,32 @@ TRACE = Stage(
 
 
 def _optimize_key(job: Job) -> dict[str, Any]:
-    return {
+    options = job.request.options.optimize
+    key = {
         "traced": job.digests["trace"],
         "target": job.target.code_key(),
-        "options": options_key(job.request.options.optimize),
+        "options": options_key(options),
         "source": source_digest("passes", "ops", "ir"),
     }
+    if measures(job):
+        from mojoaccel.tile_search import machine_key
+
+        key["measured"] = machine_key(job)
+    return key
+
+
+def measures(job: Job) -> bool:
+    """Whether tile parameters are chosen by measuring."""
+    return job.request.options.optimize.optimization >= 3 and job.target.name == "cpu"
 
 
 def _optimize(job: Job) -> Plan:
     from mojoaccel.passes.pipeline import optimize
 
+    if measures(job):
+        from mojoaccel.tile_search import optimize_measured
+
+        return optimize_measured(job)
     return optimize(job.products["trace"], job.target, job.request.options.optimize)
 
 

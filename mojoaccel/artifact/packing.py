@@ -8,11 +8,12 @@ PANEL_VECTORS = {64: (3, 4, 2), 32: (2,), 16: (3, 4, 2)}
 """Widths of a weight panel in vectors, by register bytes, the fastest first."""
 
 
-def panel_width(columns: int, lanes: int, simd_bytes: int) -> int:
-    """Returns the columns per panel that pad a matrix least, preferring the fastest width.
+def panel_widths(columns: int, lanes: int, simd_bytes: int) -> list[int]:
+    """Returns the possible columns per panel, the one expected to be fastest first.
 
-    A wide matrix takes the fastest width; a narrow one takes another if that saves a sixteenth
-    of its columns: 64 columns fit one panel of 4 AVX-512 vectors, but would pad two of 3 to 96.
+    A wide matrix prefers the fastest width; a narrow one another if that saves a sixteenth of its
+    columns: 64 columns fit one panel of 4 AVX-512 vectors, but would pad two of 3 to 96. Widths
+    that pad more than a quarter are left out, unless nothing else is possible.
 
     Args:
         columns: Columns of the matrix (output features).
@@ -21,7 +22,8 @@ def panel_width(columns: int, lanes: int, simd_bytes: int) -> int:
     """
     widths = [vectors * lanes for vectors in PANEL_VECTORS.get(simd_bytes, (2,))]
     slack = columns // 16
-    return min(widths, key=lambda nr: (max(0, -columns % nr - slack), widths.index(nr)))
+    order = sorted(widths, key=lambda nr: (max(0, -columns % nr - slack), widths.index(nr)))
+    return [nr for nr in order if nr == order[0] or -columns % nr <= columns // 4]
 
 
 def pack_panels(weight_kn: np.ndarray, nr: int) -> np.ndarray:

@@ -8,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def conv_panel(out_channels: int, lanes: int) -> int:
-    """Returns the output channels per weight panel: the least padding, then two vectors.
+def conv_panels(out_channels: int, lanes: int) -> list[int]:
+    """Returns the possible output channels per weight panel, the one expected to be fastest first.
 
-    `out_channels` counts one group; `lanes` is the SIMD width of the accumulation type.
+    The least padding wins, then two vectors. `out_channels` counts one group; `lanes` is the SIMD
+    width of the accumulation type.
     """
     order = (2, 3, 4, 1)
     waste = {v: -out_channels % (v * lanes) for v in order}
-    return min(order, key=lambda v: (waste[v], order.index(v))) * lanes
+    best = sorted(order, key=lambda v: (waste[v], order.index(v)))
+    return [v * lanes for v in best if v == best[0] or waste[v] <= out_channels // 4]
 
 
 def pack_conv_weight(weight: NDArray[Any], groups: int, panel: int) -> NDArray[Any]:

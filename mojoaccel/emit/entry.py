@@ -176,6 +176,12 @@ def maccel_last_error(session: Args, result: Args) abi("C") -> Int32:
     return session_error(session, result)
 
 
+@export("maccel_profile")
+def maccel_profile(session: Args, times: Args) abi("C") -> Int32:
+    """Tells how long each fused group took in the last run, if this was built to know."""
+    return session_profile(session, times)
+
+
 @export("maccel_close")
 def maccel_close(session: Args) abi("C"):
     """Frees a session."""
@@ -190,8 +196,8 @@ def entry_points(plan: Plan, weight_bytes: int, imports: set[tuple[str, str]]) -
         MojoaccelError: MA302, the model has more dims, outputs or states than a session holds.
     """
     check_limits(plan)
-    names = ["session_close", "session_error", "session_open", "session_run", "session_shapes"]
-    imports |= {("maccel.session", n) for n in names}
+    names = ["close", "error", "open", "profile", "run", "shapes"]
+    imports |= {("maccel.entry", f"session_{n}") for n in names}
     imports |= {("maccel.libc", "Bytes"), ("maccel.types", "Args")}
     opening = f"return session_open(folder, threads, result, {weight_bytes})"
     resetting = "return 0"

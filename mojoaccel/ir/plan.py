@@ -140,6 +140,7 @@ class KernelCall:
         args: Run-time arguments after ``team``, in order.
         scratch: Bytes of scratch each thread needs.
         flops: Floating-point operations, for reports.
+        question: What its tile parameters depend on (`ops.tiles`), if they can be chosen.
     """
 
     module: str
@@ -148,6 +149,7 @@ class KernelCall:
     args: tuple[Arg, ...]
     scratch: Size = 0
     flops: Size = 0
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,6 @@ class FusionGroup:
         writes: Buffers written.
         locs: PyTorch lines it came from.
         ops: Names of the operators fused, in order.
-        serial: Run on one thread without waking the pool (tiny work).
         work: Rough number of elementary operations, to choose the number of threads.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mojoaccel.artifact.packing_conv import conv_panel, conv_scratch_bytes
+from mojoaccel.artifact.packing_conv import conv_panels, conv_scratch_bytes
 from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import Arg, Closure, KernelCall, Param, View
@@ -108,6 +108,7 @@ def image_kernel(
     dtype: DType,
     scratch: Size,
     macs: Size,
+    question: str = "",
 ) -> Lazy:
     """Return a pending kernel whose epilogue is called with (n, pixel, channel)."""
     rank = node.output.type.rank
@@ -120,6 +121,7 @@ def image_kernel(
             (*args, *output_hw(node), Arg("closure", store)),
             scratch=scratch,
             flops=macs * 2,
+            question=question,
         )
 
     return ctx.pending(
@@ -180,7 +182,8 @@ def convolve(
             scratch=0,
             macs=macs * 2,
         )
-    panel = conv_panel(out_channels // groups, lanes)
+    question = convolution_question(view, out_channels, groups, common)
+    panel = ctx.tiles.choose(question, conv_panels(out_channels // groups, lanes))
     panels = -(-(out_channels // groups) // panel)
     depth = kh * kw * per_group
     packed = ctx.weight(
@@ -212,7 +215,17 @@ def convolve(
             weight_itemsize=view.dtype.size,
         ),
         macs=macs,
+        question=question,
     )
+
+
+def convolution_question(
+    view: View, out_channels: int, groups: int, settings: Sequence[tuple[str, Param]]
+) -> str:
+    """Return what the best tile of a convolution depends on."""
+    shape = "x".join(str(n) for n in view.shape)
+    form = ",".join(str(v) for _, v in settings)
+    return f"conv {view.dtype.name} {shape} out={out_channels} groups={groups} form={form}"
 
 
 OPS = (

@@ -40,6 +40,7 @@ from mojoaccel.ops.lazy import (
 )
 from mojoaccel.ops.pointwise_nest import pointwise_call, storage_order
 from mojoaccel.ops.registry import PointwiseContext, compute_dtype
+from mojoaccel.ops.tiles import TileTable
 
 COSTLY = frozenset(
     [
@@ -85,6 +86,7 @@ class KernelContext:
         graph: Graph being scheduled.
         simd_bytes: Register width of the target.
         fuse: Whether values may stay lazy (levels 2 and 3).
+        tiles: Answers to the kernels' questions about their tile parameters.
         buffers: Every buffer so far.
         groups: Fused groups in execution order.
         weights: Packed weights in order of first use.
@@ -94,6 +96,7 @@ class KernelContext:
     graph: Graph
     simd_bytes: int
     fuse: bool
+    tiles: TileTable = field(default_factory=TileTable)
     buffers: dict[str, Buffer] = field(default_factory=dict)
     groups: list[FusionGroup] = field(default_factory=list)
     weights: dict[str, PackedWeight] = field(default_factory=dict)

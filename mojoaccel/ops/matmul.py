@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-from mojoaccel.artifact.packing import panel_width
+from mojoaccel.artifact.packing import panel_widths
 from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import Arg, Closure, KernelCall, View
@@ -58,7 +58,10 @@ def linear(
     n, k = ctx.type(w).shape if transposed else reversed(ctx.type(w).shape)
     assert isinstance(n, int) and isinstance(k, int)
     assert w is not None
-    nr = panel_width(n, ctx.lanes(acc), ctx.simd_bytes)
+    view = ctx.view(x, accept=rows_of)
+    rows = size_prod(view.shape[:-1])
+    question = f"linear {t.dtype.name} n={n} k={k} rows={rows}"
+    nr = ctx.tiles.choose(question, panel_widths(n, ctx.lanes(acc), ctx.simd_bytes))
     panels = -(-n // nr)
     packed = ctx.weight(
         w,
@@ -66,8 +69,6 @@ def linear(
         {"nr": nr},
         (panels, k, nr),
     )
-    view = ctx.view(x, accept=rows_of)
-    rows = size_prod(view.shape[:-1])
     stride = row_stride(view, k)
     rank = len(view.shape)
     shape = (*view.shape[:-1], n)
@@ -86,6 +87,7 @@ def linear(
             ),
             scratch=linear_scratch(k, nr, acc),
             flops=rows * (2 * n * k),
+            question=question,
         )
 
     return ctx.pending(

@@ -5,7 +5,7 @@
 | O0 | share tied weights, decompose, one group per operator |
 | O1 | + fold constants, eliminate dead and duplicate nodes |
 | O2 | + fuse, choose layouts, pack weights, one arena by liveness |
-| O3 | as O2 (a tile search by measuring is not made yet) |
+| O3 | + tile parameters by measuring on this machine (`tile_search`) |
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from mojoaccel.config import OptimizeOptions
 from mojoaccel.ir.graph import Graph
 from mojoaccel.ir.plan import Plan
 from mojoaccel.ir.verify import verify_graph
+from mojoaccel.ops.tiles import TileTable
 from mojoaccel.passes.decompose import decompose
 from mojoaccel.passes.eliminate_duplicates import (
     eliminate_dead,
@@ -28,8 +29,19 @@ from mojoaccel.passes.schedule_groups import schedule_groups
 from mojoaccel.products import Target, TracedModel
 
 
-def optimize(traced: TracedModel, target: Target, options: OptimizeOptions) -> Plan:
+def optimize(
+    traced: TracedModel,
+    target: Target,
+    options: OptimizeOptions,
+    tiles: TileTable | None = None,
+) -> Plan:
     """Turn a traced model into a plan for `target`.
+
+    Args:
+        traced: The model.
+        target: What it will run on.
+        options: Options of the stage.
+        tiles: Measured tile parameters (level 3); receives the questions asked.
 
     Raises:
         MojoaccelError: MA203 or MA302 for operators or forms without a lowering.
@@ -63,8 +75,11 @@ def optimize(traced: TracedModel, target: Target, options: OptimizeOptions) -> P
         verify_graph(part, "fold_constants")
     graph, states = split_outputs(folded.graph, traced)
 
-    context = schedule_groups(graph, states, target.simd_bytes, fuse=level >= 2)
+    tiles = tiles or TileTable()
+    context = schedule_groups(graph, states, target.simd_bytes, level >= 2, tiles)
     ran.append(("schedule_groups", len(context.groups)))
+    if level >= 3:
+        ran.append(("search_tiles", tiles.changed))
     if level >= 2:
         ran.append(("fuse_groups", len(graph.nodes) - len(context.groups)))
         packed = sum(w.layout != "plain" for w in context.weights.values())

@@ -8,14 +8,15 @@ from mojoaccel.ir.plan import Buffer, PackedWeight, View
 from mojoaccel.ops.lazy import as_lazy, contiguous_strides, is_contiguous
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.registry import Kernel, Pointwise, ViewOp, load_registry
+from mojoaccel.ops.tiles import TileTable
 from mojoaccel.products import StateSpec
 
 
 def schedule_groups(
-    graph: Graph, states: tuple[StateSpec, ...], simd_bytes: int, fuse: bool
+    graph: Graph, states: tuple[StateSpec, ...], simd_bytes: int, fuse: bool, tiles: TileTable
 ) -> KernelContext:
     """Lower every node in order and put outputs and states where they belong."""
-    context = KernelContext(graph, simd_bytes, fuse)
+    context = KernelContext(graph, simd_bytes, fuse, tiles)
     context.types = {name: v.type for name, v in graph.values().items()}
     context.weight_names = {w.name for w in graph.weights} - {s.weight for s in states}
     context.state_values = {s.output for s in states}

@@ -54,7 +54,8 @@ class Library:
             getattr(self.dll, name).argtypes = (ctypes.c_void_p,) * 3
         for name in ("maccel_reset", "maccel_close"):
             getattr(self.dll, name).argtypes = (ctypes.c_void_p,)
-        self.dll.maccel_last_error.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+        for name in ("maccel_last_error", "maccel_profile"):
+            getattr(self.dll, name).argtypes = (ctypes.c_void_p,) * 2
         self.dll.maccel_close.restype = None
         status = self.dll.maccel_open(os.fsencode(folder), threads, ctypes.byref(self.handle))
         if status != 0:
@@ -88,6 +89,12 @@ class Library:
         if status == 4:
             return "out of memory"
         return f"input {index}, axis {axis}: expected {expected}, got {got} (status {status})"
+
+    def profile(self) -> list[int]:
+        """Return the nanoseconds of each launch of the last run; empty if they are not kept."""
+        times = ctypes.POINTER(ctypes.c_int64)()
+        count = self.dll.maccel_profile(self.handle, ctypes.byref(times))
+        return times[:count]
 
     def reset(self) -> None:
         """Give every state its initial value."""

@@ -161,6 +161,17 @@ class Session:
         with self._lock:
             self._native().reset()
 
+    def profile(self) -> list[int]:
+        """Return the nanoseconds that each fused group of the last run took, in order.
+
+        Empty unless the artifact was built for profiling (`BuildOptions.profile`).
+
+        Raises:
+            MojoaccelError: MA704, the session is closed.
+        """
+        with self._lock:
+            return self._native().profile()
+
     def close(self) -> None:
         """Stop the threads and free the memory; a second call does nothing."""
         with self._lock:

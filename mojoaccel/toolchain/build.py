@@ -76,6 +76,8 @@ def compile_command(
     command += ["--diagnostic-format", "json", "--max-notes-per-diagnostic", "1000"]
     if options.jobs:
         command += ["-j", str(options.jobs)]
+    if options.profile:
+        command += ["-D", "MACCEL_PROFILE=1"]
     return [*command, "-I", str(kernel_library()), "-o", output, "model.mojo"]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.export._trace  # on demand it would be imported in the middle of the first export
 
 from mojoaccel.config import TraceOptions
 from mojoaccel.errors import MojoaccelError, error
@@ -22,7 +23,7 @@ from mojoaccel.products import Signature, StateSpec, TracedModel, WeightRef, Wei
 from mojoaccel.trace.importer import Importer
 from mojoaccel.trace.loader import LoadedModel
 from mojoaccel.trace.source import error_location
-from mojoaccel.trace.structure import flatten_inputs, structure_json
+from mojoaccel.trace.structure import flatten_inputs, structure_json, to_numpy
 from mojoaccel.trace.symbolic import SizeReader
 
 
@@ -257,14 +258,6 @@ def read_weights(
         weights.append(value)
         references.append(WeightRef(value.name, digests[key], f"{kind}:{s.target}"))
     return weights, references, arrays
-
-
-def to_numpy(tensor: Any) -> np.ndarray[Any, Any]:
-    """Return a tensor's content; bfloat16 as uint16."""
-    data = tensor.detach().contiguous().cpu()
-    if data.dtype == torch.bfloat16:
-        return np.asarray(data.view(torch.int16).numpy().view(np.uint16))
-    return np.asarray(data.numpy())
 
 
 def read_outputs(

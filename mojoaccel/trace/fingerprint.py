@@ -12,8 +12,8 @@ from torch.utils import _pytree as pytree
 
 from mojoaccel.config import TraceOptions
 from mojoaccel.products import digest_array, digest_bytes, digest_json
-from mojoaccel.trace.export import to_numpy
 from mojoaccel.trace.loader import LoadedModel, user_sources
+from mojoaccel.trace.structure import to_numpy
 
 DEEPEST = 4
 """Nesting of settings that is followed."""

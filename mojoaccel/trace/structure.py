@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
@@ -140,3 +141,11 @@ def _keys(spec: Any, count: int) -> list[str]:
             if isinstance(part, (list, tuple)) and len(part) == count:
                 return [str(k) for k in part]
     return [str(i) for i in range(count)]
+
+
+def to_numpy(tensor: Any) -> np.ndarray[Any, Any]:
+    """Return a tensor's content; bfloat16 as uint16."""
+    data = tensor.detach().contiguous().cpu()
+    if data.dtype == torch.bfloat16:
+        return np.asarray(data.view(torch.int16).numpy().view(np.uint16))
+    return np.asarray(data.numpy())

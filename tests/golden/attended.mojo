@@ -11,17 +11,18 @@ Target: cpu:x86_64-unknown-linux-gnu+sapphirerapids-amx-tile-amx-bf16-amx-int8
 
 from std.utils.numerics import neg_inf
 from maccel.attention import attention
-from maccel.libc import Bytes
-from maccel.loops import pointwise_1d
-from maccel.memory import load, load_mask, store
-from maccel.session import (
-    Session,
+from maccel.entry import (
     session_close,
     session_error,
     session_open,
+    session_profile,
     session_run,
     session_shapes,
 )
+from maccel.libc import Bytes
+from maccel.loops import pointwise_1d
+from maccel.memory import load, load_mask, store
+from maccel.session import Session
 from maccel.team import Team
 from maccel.types import Args, F32, arg_ptr
 
@@ -183,6 +184,12 @@ def maccel_reset(session: Args) abi("C") -> Int32:
 def maccel_last_error(session: Args, result: Args) abi("C") -> Int32:
     """Copies code, index, axis, expected and got of the last error."""
     return session_error(session, result)
+
+
+@export("maccel_profile")
+def maccel_profile(session: Args, times: Args) abi("C") -> Int32:
+    """Tells how long each fused group took in the last run, if this was built to know."""
+    return session_profile(session, times)
 
 
 @export("maccel_close")

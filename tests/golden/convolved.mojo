@@ -7,20 +7,21 @@ Target: cpu:x86_64-unknown-linux-gnu+sapphirerapids-amx-tile-amx-bf16-amx-int8
 """
 
 from maccel.conv import conv2d
+from maccel.entry import (
+    session_close,
+    session_error,
+    session_open,
+    session_profile,
+    session_run,
+    session_shapes,
+)
 from maccel.image import ImageView
 from maccel.libc import Bytes
 from maccel.loops import pointwise
 from maccel.math import relu
 from maccel.memory import load, load_strided, store, store_strided
 from maccel.pooling import max_pool2d
-from maccel.session import (
-    Session,
-    session_close,
-    session_error,
-    session_open,
-    session_run,
-    session_shapes,
-)
+from maccel.session import Session
 from maccel.team import Team
 from maccel.types import Args, F32, arg_ptr
 
@@ -189,6 +190,12 @@ def maccel_reset(session: Args) abi("C") -> Int32:
 def maccel_last_error(session: Args, result: Args) abi("C") -> Int32:
     """Copies code, index, axis, expected and got of the last error."""
     return session_error(session, result)
+
+
+@export("maccel_profile")
+def maccel_profile(session: Args, times: Args) abi("C") -> Int32:
+    """Tells how long each fused group took in the last run, if this was built to know."""
+    return session_profile(session, times)
 
 
 @export("maccel_close")

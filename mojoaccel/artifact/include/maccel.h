@@ -52,6 +52,9 @@ int32_t maccel_output_shapes(maccel_session *, const maccel_tensor *inputs, macc
 int32_t maccel_run(maccel_session *, const maccel_tensor *inputs, maccel_tensor *outputs);
 int32_t maccel_reset(maccel_session *);
 int32_t maccel_last_error(maccel_session *, maccel_error *error);
+/* Number of fused groups that the last run launched, and their times in nanoseconds, in order;
+ * 0 unless the library was built for profiling. Valid until the next run. */
+int32_t maccel_profile(maccel_session *, const int64_t **times);
 void maccel_close(maccel_session *);
 
 #ifdef __cplusplus

@@ -1,39 +1,25 @@
-"""The run-time half of every compiled model: memory, dims, inputs, outputs, errors.
+"""What the functions of an emitted module see of a run: addresses, dims, checks, memory, launch.
 
-An emitted module gives `session_run` four functions: `bind` checks inputs and reads the dynamic
-dims, `describe` gives the output shapes, `reserve` the memory needed, `forward` runs the fused
-groups. Everything lives in one block of words that the caller owns through a handle: there are no
+Everything lives in one block of words that the caller owns through a handle: there are no
 globals, so any number of sessions can run side by side.
 
 Words of the block: 0 weights, 1 weight bytes, 2 arena, 3 arena bytes, 4 scratch, 5 scratch bytes
 in all, 6 pool, 7 threads, 8 data status, 9 lock, 11 input tensors, 12 output
-tensors, 13 whether outputs get memory, 14 whether a state lacks memory, 16-20 error (code, index, axis, expected, got), 32+ dims,
+tensors, 13 whether outputs get memory, 14 whether a state lacks memory, 16-20 error (code, index,
+axis, expected, got), 24-25 times of the groups (see `profile`), 32+ dims,
 128+ output addresses, 1152+ states (address, bytes), 5248+ output memory owned by the session
 (address, bytes). `emit/entry.py` refuses plans that need more dims, outputs or states.
 """
 
 from std.memory import stack_allocation
+from std.time import perf_counter_ns
 
-from maccel.libc import (
-    Bytes,
-    advise,
-    allocate,
-    copy_memory,
-    processor_count,
-    release,
-)
+from maccel.libc import advise, allocate, copy_memory, release
 from maccel.lock import acquire_lock, release_lock
-from maccel.pool import (
-    MAX_THREADS,
-    pool_create,
-    pool_destroy,
-    pool_refresh,
-    pool_run,
-    pool_set_scratch,
-)
+from maccel.pool import pool_run, pool_set_scratch
+from maccel.profile import PROFILING, Profile
 from maccel.team import TaskFn
-from maccel.types import Args, Ptr
-from maccel.weights import map_weights
+from maccel.types import Args
 
 comptime WEIGHTS = 0
 comptime WEIGHT_BYTES = 1
@@ -50,6 +36,7 @@ comptime OUTPUTS = 12
 comptime WITH_MEMORY = 13
 comptime STATE_LOST = 14
 comptime ERROR = 16
+comptime PROFILE = 24
 comptime DIMS = 32
 comptime OUTPUT_ADDRESS = 128
 comptime MAX_OUTPUTS = 1024
@@ -156,12 +143,20 @@ struct Session(Copyable, Movable, TrivialRegisterPassable):
     def run_task(self, task: TaskFn, block: Int, cycles: Int):
         """Chooses the team and runs a task."""
         var wanted = 1 + cycles // CYCLES_PER_THREAD
+        var began = Int(perf_counter_ns()) if PROFILING else 0
         pool_run(
             Args(unsafe_from_address=Int(self.words[unsafe_offset=POOL])),
             task,
             Args(unsafe_from_address=block),
             wanted,
         )
+        comptime if PROFILING:
+            self.profile().record(Int(perf_counter_ns()) - began)
+
+    @always_inline
+    def profile(self) -> Profile:
+        """Returns the times of the groups."""
+        return Profile(self.words.unsafe_offset(PROFILE))
 
     # -- checks -------------------------------------------------------------
 
@@ -287,139 +282,3 @@ struct Session(Copyable, Movable, TrivialRegisterPassable):
     def give_back(self):
         """Lets the next thread run this session."""
         release_lock(self.words.unsafe_offset(LOCK))
-
-
-comptime Step = def(Session) thin -> None
-"""One of the functions that an emitted module gives to `session_run`."""
-
-
-def session_open(
-    folder: Bytes, threads: Int32, result: Args, weight_bytes: Int
-) -> Int32:
-    """Opens a session on an artifact's folder.
-
-    Args:
-        folder: Path of the artifact, zero-terminated.
-        threads: Threads to use; 0 or less is one per processor this process may use.
-        result: Receives the session's handle.
-        weight_bytes: Size that weights.bin must have; 0 for a model without weights.
-
-    Returns:
-        OK, NO_WEIGHTS, WRONG_WEIGHTS or NO_MEMORY.
-    """
-    var address = allocate(SESSION_BYTES)
-    if address == 0:
-        return NO_MEMORY
-    var words = Args(unsafe_from_address=address)
-    if weight_bytes > 0:
-        var failed = map_weights(
-            folder, weight_bytes, words.unsafe_offset(WEIGHTS)
-        )
-        if failed != OK:
-            release(address, SESSION_BYTES)
-            return failed
-        words[unsafe_offset=WEIGHT_BYTES] = Int64(weight_bytes)
-    var count = Int(threads) if threads > 0 else processor_count()
-    count = min(count, MAX_THREADS)
-    words[unsafe_offset=THREADS] = Int64(count)
-    var pool = Int(pool_create(count))
-    words[unsafe_offset=POOL] = Int64(pool)
-    if pool == 0:
-        release(Int(words[unsafe_offset=WEIGHTS]), weight_bytes)
-        release(address, SESSION_BYTES)
-        return NO_MEMORY
-    result[unsafe_offset=0] = Int64(address)
-    return OK
-
-
-def session_shapes[
-    bind: Step, describe: Step
-](handle: Args, inputs: Args, outputs: Args) -> Int32:
-    """Fills in the shapes of the outputs without running."""
-    var s = Session(handle)
-    s.acquire()
-    var code = prepare[bind, describe](s, inputs, outputs, 0)
-    s.give_back()
-    return code
-
-
-def prepare[
-    bind: Step, describe: Step
-](s: Session, inputs: Args, outputs: Args, with_memory: Int64) -> Int32:
-    """Checks the inputs and describes the outputs; missing outputs get memory if asked for.
-    """
-    s.words[unsafe_offset=ERROR] = 0
-    s.words[unsafe_offset=INPUTS] = Int64(Int(inputs))
-    s.words[unsafe_offset=OUTPUTS] = Int64(Int(outputs))
-    s.words[unsafe_offset=WITH_MEMORY] = with_memory
-    bind(s)
-    if s.words[unsafe_offset=ERROR] == 0:
-        describe(s)
-    return Int32(s.words[unsafe_offset=ERROR])
-
-
-def session_run[
-    bind: Step, describe: Step, reserve: Step, forward: Step
-](handle: Args, inputs: Args, outputs: Args) -> Int32:
-    """Runs the model once.
-
-    Args:
-        handle: The session.
-        inputs: Array of `maccel_tensor`, one per input, filled in by the caller.
-        outputs: Array of `maccel_tensor`; data 0 asks for memory of the session.
-
-    Returns:
-        0, or the code of the first error (see `maccel_last_error`).
-    """
-    var s = Session(handle)
-    s.acquire()
-    s.words[unsafe_offset=STATUS] = 0
-    var code = prepare[bind, describe](s, inputs, outputs, 1)
-    if code == OK:
-        pool_refresh(Args(unsafe_from_address=Int(s.words[unsafe_offset=POOL])))
-        reserve(s)
-        if s.words[unsafe_offset=STATE_LOST] != 0:
-            s.fail(Int(NO_MEMORY), -1, -1, 0, 0)
-        code = Int32(s.words[unsafe_offset=ERROR])
-    if code == OK:
-        forward(s)
-        if s.words[unsafe_offset=STATUS] != 0:
-            s.fail(
-                Int(BAD_INDEX), -1, -1, 0, Int(s.words[unsafe_offset=STATUS])
-            )
-            code = BAD_INDEX
-    s.give_back()
-    return code
-
-
-def session_error(handle: Args, result: Args) -> Int32:
-    """Copies the last error: code, index, axis, expected, got."""
-    for i in range(5):
-        result[unsafe_offset=i] = handle[unsafe_offset=ERROR + i]
-    return Int32(handle[unsafe_offset=ERROR])
-
-
-def session_close(handle: Args):
-    """Stops the threads and frees everything the session owns."""
-    var s = Session(handle)
-    pool_destroy(Args(unsafe_from_address=Int(s.words[unsafe_offset=POOL])))
-    release(
-        Int(s.words[unsafe_offset=WEIGHTS]),
-        Int(s.words[unsafe_offset=WEIGHT_BYTES]),
-    )
-    for word in [ARENA, SCRATCH]:
-        release(
-            Int(s.words[unsafe_offset=word]),
-            Int(s.words[unsafe_offset=word + 1]),
-        )
-    for i in range(MAX_STATES):
-        release(
-            Int(s.words[unsafe_offset=STATES + 2 * i]),
-            Int(s.words[unsafe_offset=STATES + 2 * i + 1]),
-        )
-    for i in range(MAX_OUTPUTS):
-        release(
-            Int(s.words[unsafe_offset=OWNED + 2 * i]),
-            Int(s.words[unsafe_offset=OWNED + 2 * i + 1]),
-        )
-    release(Int(handle), SESSION_BYTES)

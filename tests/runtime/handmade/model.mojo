@@ -1,7 +1,7 @@
 """A model written by hand in the form that `emit` prints.
 
-It has what the run-time half (`maccel.session`) must serve: a dynamic dim, an index that may be
-out of range, a temporary in the arena, scratch memory, and a state.
+It has what the run-time half (`maccel.entry`, `maccel.session`) must serve: a dynamic dim, an
+index that may be out of range, a temporary in the arena, scratch memory, and a state.
 
 Signature:
     x: f32[batch, 16]
@@ -14,16 +14,17 @@ Weights (bytes): 0 table f32[8, 16], 512 first f32[16, 32], 2560 second f32[32, 
 initial total.
 """
 
-from maccel.libc import Bytes
-from maccel.memory import load, splat, store, wrap_index
-from maccel.session import (
-    Session,
+from maccel.entry import (
     session_close,
     session_error,
     session_open,
+    session_profile,
     session_run,
     session_shapes,
 )
+from maccel.libc import Bytes
+from maccel.memory import load, splat, store, wrap_index
+from maccel.session import Session
 from maccel.team import Team
 from maccel.types import Args, F32, arg_int, arg_ptr
 
@@ -194,6 +195,13 @@ def maccel_reset(session: Args) abi("C") -> Int32:
 def maccel_last_error(session: Args, result: Args) abi("C") -> Int32:
     """Copies code, index, axis, expected and got of the last error."""
     return session_error(session, result)
+
+
+@export("maccel_profile")
+def maccel_profile(session: Args, times: Args) abi("C") -> Int32:
+    """Tells how long each fused group took in the last run, if this was built to know.
+    """
+    return session_profile(session, times)
 
 
 @export("maccel_close")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mojoaccel.artifact.packing_conv import (
-    conv_panel,
+    conv_panels,
     conv_scratch_bytes,
     pack_conv_transpose_weight,
     pack_conv_weight,
@@ -20,7 +20,7 @@ from mojoaccel.artifact.packing_conv import (
     ("out_channels", "panel"), [(64, 32), (48, 48), (16, 16), (37, 48), (96, 32), (1, 16)]
 )
 def test_conv_panel_wastes_least(out_channels: int, panel: int) -> None:
-    assert conv_panel(out_channels, 16) == panel
+    assert conv_panels(out_channels, 16)[0] == panel
 
 
 def test_conv_weight_by_group_panel_tap_and_channel() -> None:
