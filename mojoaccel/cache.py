@@ -243,8 +243,9 @@ class Cache:
         entries: list[tuple[float, int, Path]] = []
         for bucket in self._buckets():
             for leftover in bucket.glob(".*-*"):
-                if now - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
-                    shutil.rmtree(leftover, ignore_errors=True)
+                with suppress(FileNotFoundError):  # another process's draft, just finished
+                    if now - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
+                        shutil.rmtree(leftover, ignore_errors=True)
             for entry in self._entries(bucket):
                 used = (entry / KEY_FILE).stat().st_mtime
                 entries.append((used, _folder_size(entry), entry))
