@@ -4,12 +4,13 @@
 |---|---|
 | O0 | share tied weights, decompose, one group per operator |
 | O1 | + fold constants, eliminate dead and duplicate nodes |
-| O2 | + fuse, choose layouts, pack weights, one arena by liveness |
+| O2 | + fold padding, fuse, choose layouts, pack weights, one arena by liveness |
 | O3 | + tile parameters by measuring on this machine (`tile_search`) |
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from mojoaccel.config import OptimizeOptions
@@ -24,9 +25,17 @@ from mojoaccel.passes.eliminate_duplicates import (
     share_tied_weights,
 )
 from mojoaccel.passes.fold_constants import fold_constants
+from mojoaccel.passes.fold_padding import fold_padding
 from mojoaccel.passes.plan_memory import plan_memory
 from mojoaccel.passes.schedule_groups import schedule_groups
 from mojoaccel.products import Target, TracedModel
+
+GRAPH_PASSES: tuple[tuple[int, str, Callable[..., tuple[Graph, int]]], ...] = (
+    (1, "eliminate_dead", eliminate_dead),
+    (1, "eliminate_duplicates", eliminate_duplicates),
+    (2, "fold_padding", fold_padding),
+)
+"""Level from which each pass runs, its name and itself."""
 
 
 def optimize(
@@ -60,11 +69,8 @@ def optimize(
     graph, count = decompose(graph, keep)
     ran.append(("decompose", count))
     verify_graph(graph, "decompose")
-    if level >= 1:
-        for name, run in (
-            ("eliminate_dead", eliminate_dead),
-            ("eliminate_duplicates", eliminate_duplicates),
-        ):
+    for least, name, run in GRAPH_PASSES:
+        if level >= least:
             graph, count = run(graph, keep)
             ran.append((name, count))
             verify_graph(graph, name)
