@@ -77,7 +77,7 @@ def linear(
         return KernelCall(
             "maccel.linear",
             "linear",
-            (("N", n), ("K", k), ("NR", nr)),
+            (("N", n), ("K", k), ("NR", nr), *((("widen", True),) if t.dtype != acc else ())),
             (
                 Arg("size", rows),
                 Arg("ptr", view),
@@ -85,7 +85,7 @@ def linear(
                 Arg("ptr", packed),
                 Arg("closure", store),
             ),
-            scratch=linear_scratch(k, nr, acc),
+            scratch=linear_scratch(k, nr, acc, widen=t.dtype != acc),
             flops=rows * (2 * n * k),
             question=question,
         )
@@ -101,9 +101,18 @@ def linear(
     )
 
 
-def linear_scratch(k: int, nr: int, acc: DType) -> int:
+def linear_scratch(k: int, nr: int, acc: DType, *, widen: bool) -> int:
     """Return the scratch bytes per thread of ``maccel.linear.linear`` (its `linear_scratch`)."""
-    return 0 if k <= 1024 else 128 * 8 * nr * acc.size
+    blocks = -(-k // LINEAR_DEPTH)
+    depth = k if blocks <= 1 else -(-(-(-k // blocks)) // LINEAR_CHUNK) * LINEAR_CHUNK
+    elements = 0 if blocks <= 1 else LINEAR_ROWS * LINEAR_PANELS * nr
+    if widen:
+        elements += depth * (nr + LINEAR_ROWS)
+    return elements * acc.size
+
+
+LINEAR_DEPTH, LINEAR_ROWS, LINEAR_PANELS, LINEAR_CHUNK = 1024, 128, 8, 128
+"""Blocks of ``maccel.linear``: DEPTH, BLOCK_ROWS, BLOCK_PANELS, and CHUNK of ``maccel.gemm``."""
 
 
 def rows_of(view: View) -> bool:
