@@ -104,7 +104,9 @@ def linear(
 def linear_scratch(k: int, nr: int, acc: DType, *, widen: bool) -> int:
     """Return the scratch bytes per thread of ``maccel.linear.linear`` (its `linear_scratch`)."""
     blocks = -(-k // LINEAR_DEPTH)
-    depth = k if blocks <= 1 else -(-(-(-k // blocks)) // LINEAR_CHUNK) * LINEAR_CHUNK
+    depth = k
+    if blocks > 1:
+        depth = -(-k // (blocks * LINEAR_CHUNK)) * LINEAR_CHUNK
     elements = 0 if blocks <= 1 else LINEAR_ROWS * LINEAR_PANELS * nr
     if widen:
         elements += depth * (nr + LINEAR_ROWS)
