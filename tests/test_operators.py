@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 
 import mojoaccel
 from tests import operator_cases as cases
+from tests.operators import attention_cases, product_cases, recurrent_cases
 
 STEP = {
     torch.float32: 2.0**-23,
@@ -42,6 +43,8 @@ class Batch(nn.Module):
 
 
 def widen(t: Tensor) -> Tensor:
+    if t.is_complex():
+        return t.to(torch.complex128)
     return t.double() if t.is_floating_point() else t
 
 
@@ -49,6 +52,8 @@ def judge(got: Tensor, own: Tensor, exact: Tensor) -> str:
     """Return what is wrong with an answer, or nothing."""
     if got.shape != own.shape or got.dtype != own.dtype:
         return f"{got.dtype}{list(got.shape)} instead of {own.dtype}{list(own.shape)}"
+    if own.is_complex():
+        return judge(*(torch.view_as_real(t.resolve_conj()) for t in (got, own, exact)))
     if not own.is_floating_point():
         return "" if torch.equal(got, own) else f"{int((got != own).sum())} values differ"
     mine, theirs, truth = got.double(), own.double(), exact.double()
@@ -73,6 +78,9 @@ GROUPS: dict[str, Callable[[], list[cases.Case]]] = {
     "reduction": cases.reduction_cases,
     "product": cases.product_cases,
     "image": cases.image_cases,
+    "products": product_cases.product_cases,
+    "attention": attention_cases.attention_cases,
+    "recurrent": recurrent_cases.recurrent_cases,
 }
 
 

@@ -40,12 +40,16 @@ def pack_depthwise_weight(weight: NDArray[Any], lanes: int) -> NDArray[Any]:
 
 
 def pack_recurrent_weight(weight: NDArray[Any], gates: int, lanes: int) -> NDArray[Any]:
-    """Packs `[gates*H, H]` (PyTorch `weight_hh`) into `[ceil(H/lanes), H, gates, lanes]`."""
-    hidden = weight.shape[1]
+    """Packs `[gates*H, D]` (PyTorch `weight_hh`) into `[ceil(H/lanes), D, gates, lanes]`.
+
+    D is H but in layers with projections, whose hidden state is shorter.
+    """
+    rows, depth = weight.shape
+    hidden = rows // gates
     panels = -(-hidden // lanes)
-    packed = np.zeros((gates, panels * lanes, hidden), weight.dtype)
-    packed[:, :hidden] = weight.reshape(gates, hidden, hidden)
-    return np.ascontiguousarray(packed.reshape(gates, panels, lanes, hidden).transpose(1, 3, 0, 2))
+    packed = np.zeros((gates, panels * lanes, depth), weight.dtype)
+    packed[:, :hidden] = weight.reshape(gates, hidden, depth)
+    return np.ascontiguousarray(packed.reshape(gates, panels, lanes, depth).transpose(1, 3, 0, 2))
 
 
 def pack_grouped_weight(weight: NDArray[Any], lanes: int) -> NDArray[Any]:

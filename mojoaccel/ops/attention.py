@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mojoaccel.ir.dims import Size, exact_div, size_prod
@@ -21,26 +22,49 @@ def unit_last(view: View) -> bool:
 
 
 def lower_attention(ctx: KernelContext, node: Node) -> None:
-    """``aten.scaled_dot_product_attention``: softmax(scale * q @ k.T + mask) @ v."""
+    """``aten.scaled_dot_product_attention``: softmax(scale * q @ k.T + mask) @ v.
+
+    Leading dims of the operands broadcast against each other; with `enable_gqa` several heads of
+    the queries share one of the keys.
+    """
     q, k, v, *rest = node.inputs
     mask = rest[0] if rest else None
     t = node.output.type
+    if float(node.attr("dropout_p") or 0) != 0:
+        raise ctx.reject(node, "dropout inside attention", "call the model with eval()")
+    lead = t.shape[:-3]
+    head_count = t.shape[-3] if t.rank >= 3 else 1
     views = [ctx.view(name, accept=unit_last) for name in (q, k, v)]
-    vq, vk, vv = (_four(ctx, node, view) for view in views)
+    shared = bool(node.attr("enable_gqa", False)) or views[1].shape[-3:-2] == (1,)
+    key_heads = heads_of(views[1])
+    if heads_of(views[2]) != key_heads or not shared:
+        if node.attr("enable_gqa", False) and heads_of(views[2]) != key_heads:
+            raise ctx.reject(node, "keys and values of different numbers of heads")
+        key_heads = head_count
+    vq, vk, vv = (
+        four(ctx, view, lead, heads)
+        for view, heads in zip(views, (head_count, key_heads, key_heads), strict=True)
+    )
     acc = accumulate_dtype(vq.dtype)
     batch, heads, q_len, depth = vq.shape
     k_len, value_depth = vk.shape[2], vv.shape[3]
     if not isinstance(depth, int) or not isinstance(value_depth, int):
         raise ctx.reject(node, "attention with a dynamic head size")
-    group = exact_div(heads, vk.shape[1])
+    group = exact_div(heads, key_heads)
     if group is None:
         raise ctx.reject(node, "the number of heads is no multiple of the key heads")
-    vk, vv = (_broadcast_batch(view, batch) for view in (vk, vv))
     scale = node.attr("scale")
-    scale = 1.0 / math.sqrt(depth) if scale is None else float(scale)
+    scale = (1.0 / math.sqrt(depth) if depth else 1.0) if scale is None else float(scale)
     causal = bool(node.attr("is_causal", False))
-    scores = (batch, heads, q_len, k_len)
-    bias = _mask_closure(ctx, mask, scores, acc)
+    rank = t.rank
+    axes = tuple(range(rank))
+    coords: tuple[tuple[int, ...], ...] = (
+        axes[: rank - 3] if rank >= 4 else (),
+        (axes[rank - 3],) if rank >= 3 else (),
+        (axes[rank - 2],),
+        (axes[rank - 1],),
+    )
+    bias = mask_closure(ctx, mask, (*t.shape[:-1], k_len), coords, acc)
     work = size_prod([batch, heads, q_len, k_len, depth + value_depth])
 
     def build(store: Closure) -> KernelCall:
@@ -67,14 +91,6 @@ def lower_attention(ctx: KernelContext, node: Node) -> None:
             flops=work * 2,
         )
 
-    rank = t.rank
-    axes = tuple(range(rank))
-    coords: tuple[tuple[int, ...], ...] = (
-        axes[: rank - 3] if rank >= 4 else (),
-        (axes[rank - 3],) if rank >= 3 else (),
-        (axes[rank - 2],),
-        (axes[rank - 1],),
-    )
     order = (0, 2, 1, 3) if rank == 4 else axes
     ctx.define(
         node,
@@ -95,33 +111,52 @@ def _operand(view: View) -> tuple[Arg, ...]:
     return (Arg("ptr", view), *(Arg("size", s) for s in view.strides[:3]))
 
 
-def _four(ctx: KernelContext, node: Node, view: View) -> View:
-    """View an operand as [batch, heads, length, depth]."""
-    missing = 4 - len(view.shape)
-    if missing >= 0:
-        return replace(
+def heads_of(view: View) -> Size:
+    """Return the number of heads of an operand of any rank."""
+    return view.shape[-3] if len(view.shape) >= 3 else 1
+
+
+def four(ctx: KernelContext, view: View, lead: Sequence[Size], heads: Size) -> View:
+    """View an operand as [batch, heads, length, depth], its leading dims broadcast and merged."""
+    missing = 3 - len(view.shape)
+    if missing > 0:
+        view = replace(
             view, shape=(*(1,) * missing, *view.shape), strides=(*(0,) * missing, *view.strides)
         )
-    shape, strides = list(view.shape), list(view.strides)
-    while len(shape) > 4:
-        if strides[0] != strides[1] * shape[1]:
-            raise ctx.reject(node, "attention over several separate batch dims")
-        shape[0:2] = [shape[0] * shape[1]]
-        strides[0:2] = [strides[1]]
-    return replace(view, shape=tuple(shape), strides=tuple(strides))
+    view = broadcast_view(view, (*lead, heads, *view.shape[-2:]))
+    merged = merge_lead(view)
+    if merged is None:
+        merged = merge_lead(ctx.copy(view))
+    assert merged is not None
+    return merged
 
 
-def _broadcast_batch(view: View, batch: Size) -> View:
-    return broadcast_view(view, (batch, *view.shape[1:])) if view.shape[0] != batch else view
+def merge_lead(view: View) -> View | None:
+    """Merge all but the last three axes into one; None where their strides do not allow it."""
+    size: Size = 1
+    stride: Size = 0
+    for n, s in reversed(list(zip(view.shape[:-3], view.strides[:-3], strict=True))):
+        if n == 1:
+            continue
+        if size == 1:
+            size, stride = n, s
+        elif s == stride * size:
+            size = size * n
+        else:
+            return None
+    return replace(view, shape=(size, *view.shape[-3:]), strides=(stride, *view.strides[-3:]))
 
 
-def _mask_closure(
-    ctx: KernelContext, mask: str | None, scores: tuple[Size, ...], acc: DType
+def mask_closure(
+    ctx: KernelContext,
+    mask: str | None,
+    scores: tuple[Size, ...],
+    axes: Sequence[Sequence[int]],
+    acc: DType,
 ) -> Closure:
     """Return the additive mask; a boolean mask becomes 0 where true and -inf where false."""
-    axes = ((0,), (1,), (2,), (3,))
     if mask is None:
-        return _constant_closure(scores, acc)
+        return _constant_closure(scores, axes, acc)
     boolean = ctx.type(mask).dtype == BOOL
 
     def additive(p: PointwiseContext) -> str:
@@ -139,11 +174,13 @@ def _mask_closure(
     )
 
 
-def _constant_closure(scores: tuple[Size, ...], acc: DType) -> Closure:
+def _constant_closure(
+    scores: tuple[Size, ...], axes: Sequence[Sequence[int]], acc: DType
+) -> Closure:
     from mojoaccel.ir.plan import Body, ScalarOp
 
     body = Body((ScalarOp("v0", "const", (0.0,), acc),), ("v0",))
-    return Closure("load", scores, ((0,), (1,), (2,), (3,)), (), (), body, 3)
+    return Closure("load", scores, tuple(tuple(a) for a in axes), (), (), body, 3)
 
 
 def attention_scratch(ctx: KernelContext, depth: int, value_depth: int, acc: DType) -> int:

@@ -59,8 +59,11 @@ def call(
         return [source.reshape([_concrete(s, dims) for s in node.output.type.shape])]
     last: Exception | None = None
     for overload in record.aten:
-        _, name, variant = overload.split(".")
-        function = getattr(getattr(torch.ops.aten, name), variant)
+        space, name, variant = overload.split(".")
+        operators = getattr(getattr(torch.ops, space), name, None)
+        function = getattr(operators, variant, None)
+        if function is None:  # of a package that is not imported here
+            continue
         arguments = _bind(function._schema, operands, attrs)
         if arguments is None:
             continue

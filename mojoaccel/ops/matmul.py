@@ -32,7 +32,10 @@ def _sum(p: PointwiseContext) -> str:
 def lower_linear(ctx: KernelContext, node: Node) -> None:
     """``aten.linear``: y = x @ w.T + b, w of shape [N, K]."""
     x, w, *rest = node.inputs
-    product = linear(ctx, node, x, w, transposed=True)
+    if ctx.type(w).rank == 1:
+        product = batched(ctx, node, x, w)
+    else:
+        product = linear(ctx, node, x, w, transposed=True)
     if rest and rest[0] is not None:
         product = add_bias(ctx, product, node, ctx.get(rest[0]))
     ctx.define(node, product)
@@ -182,7 +185,10 @@ def _matmul_call(
 ) -> Lazy:
     m, k = a.shape[-2:]
     n = b.shape[-1]
-    batch, batch_strides = _flatten_batch(ctx, a, b)
+    batch, batch_strides = _flatten_batch(a, b)
+    if len(batch) > BATCH_DIMS:  # too many to walk by strides: laid out densely, they are one
+        a, b = ctx.copy(a), ctx.copy(b)
+        batch, batch_strides = _flatten_batch(a, b)
     acc = accumulate_dtype(dtype) if dtype.is_float else compute_dtype(dtype)
 
     def build(store: Closure) -> KernelCall:
@@ -224,9 +230,7 @@ BATCH_DIMS = 3
 """Batch dims that ``maccel.matmul`` walks with strides of their own."""
 
 
-def _flatten_batch(
-    ctx: KernelContext, a: View, b: View
-) -> tuple[list[Size], tuple[list[Size], list[Size]]]:
+def _flatten_batch(a: View, b: View) -> tuple[list[Size], tuple[list[Size], list[Size]]]:
     runs: list[tuple[Size, Size, Size]] = []
     for n, sa, sb in zip(a.shape[:-2], a.strides[:-2], b.strides[:-2], strict=True):
         if n == 1:
@@ -237,8 +241,6 @@ def _flatten_batch(
             runs.append((n, sa, sb))
     while len(runs) < BATCH_DIMS:
         runs.insert(0, (1, 0, 0))
-    if len(runs) > BATCH_DIMS:
-        raise ctx.reject(ctx.graph.nodes[0], "more than three separate batch dims")
     return [r[0] for r in runs], ([r[1] for r in runs], [r[2] for r in runs])
 
 

@@ -52,11 +52,12 @@ def row_kernel(
     extra: Sequence[Arg] = (),
     params: Sequence[tuple[str, Param]] = (),
     passes: int = 3,
+    acc: DType | None = None,
 ) -> Lazy:
     """Schedule a kernel that maps each row of an operand to a row of the result."""
     name = node.inputs[0]
     t = ctx.type(name)
-    acc = accumulate_dtype(t.dtype)
+    acc = acc or accumulate_dtype(t.dtype)
     coords = (tuple(row_axes), tuple(col_axes))
     load = ctx.load_closure(name, coords, dtype=acc, passes=passes, vector_coord=1)
     rows = size_prod(t.shape[a] for a in row_axes)
@@ -100,15 +101,25 @@ def lower_softmax(ctx: KernelContext, node: Node) -> None:
     t = ctx.type(node.inputs[0])
     axis = int(node.attr("dim")) % max(t.rank, 1)
     params = (("logarithm", node.op == "log_softmax"),)
+    acc = accumulate_dtype(node.output.type.dtype)  # `dtype` converts before the computation
     if t.rank == 0 or axis == t.rank - 1:
         rows, cols = tuple(range(t.rank - 1)), tuple(range(t.rank))[-1:]
         lazy = row_kernel(
-            ctx, node, "maccel.softmax", "softmax", row_axes=rows, col_axes=cols, params=params
+            ctx,
+            node,
+            "maccel.softmax",
+            "softmax",
+            row_axes=rows,
+            col_axes=cols,
+            params=params,
+            acc=acc,
         )
         ctx.define(node, lazy)
         return
     groups = (tuple(range(axis)), (axis,), tuple(range(axis + 1, t.rank)))
-    ctx.define(node, nest_kernel(ctx, node, "maccel.softmax", "softmax_columns", groups, params))
+    ctx.define(
+        node, nest_kernel(ctx, node, "maccel.softmax", "softmax_columns", groups, params, acc=acc)
+    )
 
 
 def nest_kernel(
@@ -122,11 +133,12 @@ def nest_kernel(
     extra: Sequence[Arg] = (),
     scratch: Size = 0,
     order: Sequence[int] | None = None,
+    acc: DType | None = None,
 ) -> Lazy:
     """Schedule a kernel over three nested groups of axes, the last one consecutive."""
     name = node.inputs[0]
     t = ctx.type(name)
-    acc = accumulate_dtype(t.dtype)
+    acc = acc or accumulate_dtype(t.dtype)
     load = ctx.load_closure(name, groups, dtype=acc, passes=3, vector_coord=2)
     sizes = [size_prod(t.shape[a] for a in axes) for axes in groups]
 

@@ -165,7 +165,15 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Known, but without a lowering yet: compiling it is error MA203."""
+    """Known and refused: compiling it is error MA203.
+
+    Attributes:
+        why: What stands in the way.
+        hint: What the user can do instead.
+    """
+
+    why: str = ""
+    hint: str = ""
 
 
 Lowering = Union[Pointwise, ViewOp, Decompose, Kernel, Foreign]
@@ -220,6 +228,7 @@ ROOMS = (
     "shape",
     "reduction",
     "matmul",
+    "products",
     "convolution",
     "pooling",
     "resampling",
@@ -228,6 +237,7 @@ ROOMS = (
     "indexing",
     "sorting",
     "recurrent",
+    "random",
 )
 
 

@@ -18,7 +18,7 @@ from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.example import Example, parse_dynamic
 from mojoaccel.ir.dims import Dim
 from mojoaccel.ir.graph import Graph, Value
-from mojoaccel.ops.registry import by_aten
+from mojoaccel.ops.registry import Foreign, by_aten
 from mojoaccel.products import Signature, StateSpec, TracedModel, WeightRef, Weights, digest_array
 from mojoaccel.trace.importer import Importer
 from mojoaccel.trace.loader import LoadedModel
@@ -32,7 +32,9 @@ def decomposition_table() -> dict[Any, Any]:
     table = dict(torch.export.default_decompositions())
     for overload in list(table):
         name = str(overload)
-        if name in by_aten() and name not in _DECOMPOSED:
+        record = by_aten().get(name)
+        refused = record is None or isinstance(record.lowering, Foreign)
+        if not refused and name not in _DECOMPOSED:
             del table[overload]
     return table
 

@@ -105,15 +105,22 @@ class Importer:
 
     def _unsupported(self) -> list[Diagnostic]:
         total = len(self.unsupported)
-        return [
-            Diagnostic(
-                "MA203",
-                f"{name} is not supported ({count} call{'s' if count > 1 else ''})",
-                loc=self.first_use[name],
-                notes=(f"{total} unsupported operators in all",) if total > 1 else (),
+        found = []
+        for name, count in self.unsupported.most_common():
+            record = by_aten().get(name)
+            refusal = record.lowering if record is not None else None
+            why, hint = (refusal.why, refusal.hint) if isinstance(refusal, Foreign) else ("", "")
+            calls = f"{count} call{'s' if count > 1 else ''}"
+            found.append(
+                Diagnostic(
+                    "MA203",
+                    f"{name} is not supported ({calls})" + (f": {why}" if why else ""),
+                    loc=self.first_use[name],
+                    notes=(f"{total} unsupported operators in all",) if total > 1 else (),
+                    hint=hint,
+                )
             )
-            for name, count in self.unsupported.most_common()
-        ]
+        return found
 
     def _call(self, fx: Any) -> None:
         value = fx.meta.get("val")
@@ -229,8 +236,8 @@ def _is_operand(argument: Any) -> bool:
 
 def tensor_arguments(overload: str) -> Sequence[tuple[str, bool]]:
     """Return (name, is a list) of an overload's tensor arguments, in schema order."""
-    _, name, variant = overload.split(".")
-    schema = getattr(getattr(torch.ops.aten, name), variant)._schema
+    space, name, variant = overload.split(".")
+    schema = getattr(getattr(getattr(torch.ops, space), name), variant)._schema
     return [
         (a.name, "[]" in str(a.type) or "List" in str(a.type))
         for a in schema.arguments

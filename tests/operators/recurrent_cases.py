@@ -1,0 +1,71 @@
+"""Recurrent layers: every kind, direction, layout and form of state."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tests.operator_cases import Case, rand
+
+
+def layer(kind: Callable[..., nn.Module], *sizes: int, **options: Any) -> nn.Module:
+    torch.manual_seed(sum(sizes))
+    return kind(*sizes, **options).eval()
+
+
+def double(module: nn.Module) -> Callable[..., Any]:
+    """Return a call of the module that follows its inputs' type, for the float64 referee."""
+    modules = {torch.float32: module, torch.float64: copy.deepcopy(module).double()}
+    return lambda *args, **options: modules[args[0].dtype](*args, **options)
+
+
+def with_states(module: nn.Module) -> Callable[..., Any]:
+    """Return a call whose further operands are the initial states."""
+    call = double(module)
+
+    def run(x: Tensor, *states: Tensor) -> Any:
+        return call(x, states[0] if len(states) == 1 else tuple(states))
+
+    return run
+
+
+def recurrent_cases() -> list[Case]:
+    x, y = rand(5, 3, 7), rand(3, 5, 7)
+    cases: list[Case] = []
+    for name, kind in (("lstm", nn.LSTM), ("gru", nn.GRU), ("rnn", nn.RNN)):
+        first = {"batch_first": True}
+        cases += [
+            (name, double(layer(kind, 7, 6)), (x,)),
+            (f"{name}_first", double(layer(kind, 7, 19, **first)), (y,)),
+            (f"{name}_two", double(layer(kind, 7, 6, num_layers=2, bidirectional=True)), (x,)),
+            (f"{name}_bare", double(layer(kind, 7, 17, bias=False, bidirectional=True)), (x,)),
+            (f"{name}_one", double(layer(kind, 7, 6)), (x[:, 0],)),
+            (f"{name}_wide", double(layer(kind, 7, 33, **first)), (rand(11, 2, 7),)),
+            (f"{name}_f64", double(layer(kind, 7, 6)), (x.double(),)),
+        ]
+        if kind is not nn.LSTM:
+            states = with_states(layer(kind, 7, 6, bidirectional=True))
+            cases.append((f"{name}_state", states, (x, rand(2, 3, 6))))
+    cases += [
+        ("rnn_relu", double(layer(nn.RNN, 7, 18, nonlinearity="relu", num_layers=2)), (x,)),
+        ("lstm_state", with_states(layer(nn.LSTM, 7, 6)), (x, rand(1, 3, 6), rand(1, 3, 6))),
+        ("lstm_projected", double(layer(nn.LSTM, 7, 20, proj_size=5)), (x,)),
+        (
+            "lstm_projected_two",
+            double(layer(nn.LSTM, 7, 9, proj_size=3, num_layers=2, bidirectional=True)),
+            (x,),
+        ),
+        (
+            "lstm_projected_bare",
+            with_states(layer(nn.LSTM, 7, 9, proj_size=4, bias=False, batch_first=True)),
+            (y, rand(1, 3, 4), rand(1, 3, 9)),
+        ),
+        ("lstm_cell", double(layer(nn.LSTMCell, 7, 6)), (x[0],)),
+        ("gru_cell", double(layer(nn.GRUCell, 7, 6)), (x[0],)),
+        ("rnn_cell", double(layer(nn.RNNCell, 7, 6, nonlinearity="relu")), (x[0],)),
+    ]
+    return cases
