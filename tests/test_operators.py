@@ -17,7 +17,13 @@ from torch.utils import _pytree as pytree
 
 import mojoaccel
 from tests import operator_cases as cases
-from tests.operators import attention_cases, product_cases, recurrent_cases
+from tests.operators import (
+    attention_cases,
+    complex_cases,
+    linalg_cases,
+    product_cases,
+    recurrent_cases,
+)
 
 STEP = {
     torch.float32: 2.0**-23,
@@ -81,6 +87,9 @@ GROUPS: dict[str, Callable[[], list[cases.Case]]] = {
     "products": product_cases.product_cases,
     "attention": attention_cases.attention_cases,
     "recurrent": recurrent_cases.recurrent_cases,
+    "complex": complex_cases.complex_cases,
+    "fourier": complex_cases.fourier_cases,
+    "linalg": linalg_cases.linalg_cases,
 }
 
 

@@ -140,7 +140,7 @@ class ModulePrinter:
 
     def _address(self, view: View, sizes: SizeLocals) -> str:
         buffer = self.plan.buffers[view.buffer]
-        offset: Size = view.offset * buffer.dtype.size
+        offset: Size = view.offset * view.dtype.size
         if buffer.space == "arena":
             offset = offset + self.arena[view.buffer]
         elif buffer.space == "weight":

@@ -136,6 +136,7 @@ class GraphBuilder:
         op: str,
         inputs: Sequence[str | None],
         types: Sequence[TensorType] | TensorType,
+        /,
         **attrs: Attr,
     ) -> str:
         """Append a node and return the name of its first output."""

@@ -6,6 +6,7 @@ weights are computed by it.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def run_graph(
     """
     found = dict(values)
     if wide:
-        found = {k: v.double() if v.is_floating_point() else v for k, v in found.items()}
+        found = {k: _widen(v) for k, v in found.items()}
     for node in graph.nodes:
         results = call(node, found, dims, wide)
         for value, result in zip(node.outputs, results, strict=False):
@@ -54,6 +55,8 @@ def call(
             attrs[key] = getattr(torch, attrs[key])
             if wide and attrs[key].is_floating_point:
                 attrs[key] = torch.float64
+            elif wide and attrs[key].is_complex:
+                attrs[key] = torch.complex128
     if node.op == "view":
         source: Any = operands[0]
         return [source.reshape([_concrete(s, dims) for s in node.output.type.shape])]
@@ -76,9 +79,18 @@ def call(
     raise error("MA301", f"{node.op} cannot be interpreted: {last}", loc=node.loc)
 
 
+def _widen(tensor: Any) -> Any:
+    """Return a floating tensor in float64, a complex one in complex128."""
+    if tensor.is_complex():
+        return tensor.to(dtype=importlib.import_module("torch").complex128)
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
 def _concrete(value: Any, dims: Mapping[str, int]) -> Any:
     if isinstance(value, Expr):
         return evaluate(value, dims)
+    if isinstance(value, str) and value.endswith("j)"):
+        return complex(value)
     if isinstance(value, tuple):
         return [_concrete(v, dims) for v in value]
     return value

@@ -25,6 +25,7 @@ from mojoaccel.ir.plan import (
     View,
 )
 from mojoaccel.ir.types import DType, TensorType
+from mojoaccel.ops.complex_memory import part_of
 from mojoaccel.ops.lazy import (
     IOTA,
     Held,
@@ -307,8 +308,16 @@ class KernelContext:
         """Copy a window to dense memory with axes in `order` (row-major by default)."""
         t = TensorType(view.dtype, view.shape)
         into = self.new_buffer(name or f"{view.buffer}_copy", t, order)
-        self.store(as_lazy(view), into)
+        self.move(view, into)
         return into
+
+    def move(self, view: View, into: View) -> None:
+        """Append the groups that copy a window to another of its shape."""
+        parts = [(view, into)]
+        if view.dtype.kind == "c":
+            parts = [(part_of(view, k), part_of(into, k)) for k in (0, 1)]
+        for source, target in parts:
+            self.store(as_lazy(source), target)
 
     def _order(self, lazy: Lazy) -> Sequence[int]:
         if lazy.kernel is not None:

@@ -249,6 +249,7 @@ OPS = (
     OpDef("mm", ("aten.mm.default",), Kernel(lower_mm)),
     OpDef("bmm", ("aten.bmm.default",), Kernel(lower_mm)),
     OpDef("matmul", ("aten.matmul.default",), Kernel(lower_mm)),
-    OpDef("dot", ("aten.dot.default", "aten.vdot.default"), Kernel(lower_mm)),
+    OpDef("dot", ("aten.dot.default",), Kernel(lower_mm)),
+    OpDef("vdot", ("aten.vdot.default",), Kernel(lower_mm)),
     OpDef("mv", ("aten.mv.default",), Kernel(lower_mm)),
 )

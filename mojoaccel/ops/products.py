@@ -76,8 +76,8 @@ def rewrite_trilinear(b: GraphBuilder, node: Node) -> Sequence[str]:
     pair = parts[0]
     for other in parts[1:]:
         both = zip(b.types[pair].shape, b.types[other].shape, strict=True)
-        shape = tuple(y if x == 1 else x for x, y in both)
-        pair = b.add("mul", [pair, other], TensorType(t.dtype, shape))
+        product = TensorType(t.dtype, tuple(y if x == 1 else x for x, y in both))
+        pair = b.add("mul", [pair, other], product)
     return [b.add("sum", [pair], t, dim=axes, keepdim=False)]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from mojoaccel.ir.dims import Size
 from mojoaccel.ir.graph import Node
-from mojoaccel.ir.plan import Arg, KernelCall, View
+from mojoaccel.ir.plan import Arg, KernelCall, Param, View
 from mojoaccel.ir.types import BOOL, I64, DType, TensorType
 from mojoaccel.ops.indexing import window
 from mojoaccel.ops.lazy import Held, Lazy, is_contiguous
@@ -170,20 +170,20 @@ def run_lstm(ctx: KernelContext, part: Direction, source: str, y: View, states: 
     hidden = rows // 4
     sequence, steps, batch = sequence_of(part, gates, y, width)
     weights = [Arg("ptr", packed(ctx, part.w_hh, 4, acc))]
-    params = [("acc", acc), ("hidden", hidden)]
+    params: list[tuple[str, Param]] = [("acc", acc), ("hidden", hidden)]
     work: Size = steps * batch * (rows * width)
     if part.w_hr is None:
         module, function = "maccel.recurrent", "lstm_layer"
-        flags = (("reverse", part.reverse), ("has_initial", True))
+        params += [("reverse", part.reverse), ("has_initial", True)]
         scratch = batch * (3 * hidden * acc.size)
     else:
         module, function = "maccel.recurrent_projected", "lstm_projected_layer"
-        flags = (("projected", width), ("reverse", part.reverse))
+        params += [("projected", width), ("reverse", part.reverse)]
         weights.append(Arg("ptr", packed(ctx, part.w_hr, 1, acc)))
         work = work + steps * batch * (hidden * width)
         scratch = batch * (2 * (hidden + width) * acc.size)
     args = (sequence, *weights, *state_args(states))
-    call = KernelCall(module, function, (*params, *flags), args, scratch=scratch, flops=work * 2)
+    call = KernelCall(module, function, tuple(params), args, scratch=scratch, flops=work * 2)
     ctx.append([call], [part.node], work // 16)
 
 

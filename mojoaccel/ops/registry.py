@@ -176,7 +176,12 @@ class Foreign:
     hint: str = ""
 
 
-Lowering = Union[Pointwise, ViewOp, Decompose, Kernel, Foreign]
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Of complex numbers alone: `passes.split_complex` replaces it (see `ops.complex_rules`)."""
+
+
+Lowering = Union[Pointwise, ViewOp, Decompose, Kernel, Foreign, Split]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +242,9 @@ ROOMS = (
     "indexing",
     "sorting",
     "recurrent",
+    "complex",
+    "fft",
+    "linalg",
     "random",
 )
 

@@ -2,7 +2,7 @@
 
 | level | passes |
 |---|---|
-| O0 | share tied weights, decompose, one group per operator |
+| O0 | share tied weights, split complex values, decompose, one group per operator |
 | O1 | + fold constants, eliminate dead and duplicate nodes |
 | O2 | + fold padding, fuse, choose layouts, pack weights, one arena by liveness |
 | O3 | + tile parameters by measuring on this machine (`tile_search`) |
@@ -28,6 +28,7 @@ from mojoaccel.passes.fold_constants import fold_constants
 from mojoaccel.passes.fold_padding import fold_padding
 from mojoaccel.passes.plan_memory import plan_memory
 from mojoaccel.passes.schedule_groups import schedule_groups
+from mojoaccel.passes.split_complex import split_complex
 from mojoaccel.products import Target, TracedModel
 
 GRAPH_PASSES: tuple[tuple[int, str, Callable[..., tuple[Graph, int]]], ...] = (
@@ -66,6 +67,9 @@ def optimize(
     graph, count = share_tied_weights(graph, contents)
     ran.append(("share_tied_weights", count))
     graph = extend_outputs(graph, traced)
+    graph, count = split_complex(graph)
+    ran.append(("split_complex", count))
+    verify_graph(graph, "split_complex")
     graph, count = decompose(graph, keep)
     ran.append(("decompose", count))
     verify_graph(graph, "decompose")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mojoaccel.errors import error
 from mojoaccel.ir.graph import Graph, Node
 from mojoaccel.ir.plan import Buffer, PackedWeight, View
-from mojoaccel.ops.lazy import as_lazy, contiguous_strides, is_contiguous
+from mojoaccel.ops.lazy import contiguous_strides, is_contiguous
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.registry import Kernel, Pointwise, ViewOp, load_registry
 from mojoaccel.ops.tiles import TileTable
@@ -54,7 +54,7 @@ def _store_states(context: KernelContext, states: tuple[StateSpec, ...]) -> None
             sources[index] = context.copy(source)
     for state, source in zip(states, sources, strict=True):
         if source != targets[state.weight]:
-            context.store(as_lazy(source), targets[state.weight])
+            context.move(source, targets[state.weight])
 
 
 def _state_view(context: KernelContext, name: str) -> View:
@@ -93,4 +93,4 @@ def _finish_output(context: KernelContext, index: int, name: str) -> None:
     label = f"output_{index}"
     context.buffers[label] = Buffer(label, t.dtype, t.numel, "output", index)
     into = View(label, t.dtype, t.shape, contiguous_strides(t.shape))
-    context.store(as_lazy(view), into)
+    context.move(view, into)

@@ -21,6 +21,8 @@ DTYPE_CODES = {
     "int8": 8,
     "uint8": 9,
     "bool": 10,
+    "complex64": 11,
+    "complex128": 12,
 }
 """Element types of the C interface (``maccel.h``)."""
 

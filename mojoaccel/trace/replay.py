@@ -116,12 +116,14 @@ def to_tensor(array: np.ndarray, dtype: torch.dtype, double: bool) -> torch.Tens
     if dtype == torch.bfloat16:
         tensor = tensor.view(torch.bfloat16)
     tensor = tensor.reshape(array.shape)
+    if double and dtype.is_complex:
+        return tensor.to(torch.complex128)
     return tensor.double() if double and dtype.is_floating_point else tensor
 
 
 def to_array(tensor: torch.Tensor) -> np.ndarray:
     """Return a result as an array that owns its memory; bfloat16 as uint16."""
-    data = tensor.detach().cpu().contiguous()
+    data = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     if data.dtype == torch.bfloat16:
         return data.view(torch.int16).numpy().view(np.uint16).copy()
     return data.numpy().copy()

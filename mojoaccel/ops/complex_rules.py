@@ -1,0 +1,502 @@
+"""What each operator means for complex operands, in terms of real and imaginary parts.
+
+A rule takes a node under replacement and returns one result per output: a pair of parts where the
+output is complex, the name of a value where it is real. `passes.split_complex` applies them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Union
+
+from mojoaccel.ir.graph import Attr
+from mojoaccel.ir.types import BOOL, TensorType
+from mojoaccel.ops.complex_parts import (
+    Pair,
+    Part,
+    Rewriting,
+    is_complex,
+    read_number,
+    real_type,
+)
+
+Result = Union[Pair, str]
+Rule = Callable[[Rewriting], Sequence[Result]]
+
+
+@dataclass(frozen=True)
+class Unary:
+    """A function of one operand."""
+
+    build: Callable[[Rewriting, Pair], Result]
+
+    def __call__(self, r: Rewriting) -> Sequence[Result]:
+        """Apply it to operand 0."""
+        return [self.build(r, r.operand(0))]
+
+
+APART = frozenset(
+    [
+        "view",
+        "permute",
+        "transpose",
+        "t",
+        "expand",
+        "squeeze",
+        "unsqueeze",
+        "slice",
+        "select",
+        "flip",
+        "diagonal",
+        "unfold",
+        "cat",
+        "index",
+        "gather",
+        "index_select",
+        "slice_scatter",
+        "select_scatter",
+        "diagonal_scatter",
+        "embedding",
+        "tril",
+        "triu",
+        "sum",
+        "mean",
+        "cumsum",
+        "constant_pad_nd",
+        "where",
+        "masked_fill",
+        "index_put",
+        "scatter",
+        "scatter_add",
+        "index_add",
+        "index_copy",
+        "copy",
+        "roll",
+        "diag_embed",
+        "neg",
+        "split",
+        "unbind",
+        "stack",
+        "repeat",
+        "chunk",
+        "pixel_shuffle",
+        "take_along_dim",
+        "as_strided",
+        "reflection_pad1d",
+        "reflection_pad2d",
+        "reflection_pad3d",
+        "replication_pad1d",
+        "replication_pad2d",
+        "replication_pad3d",
+        "movedim",
+        "rot90",
+        "tile",
+        "to",
+        "nansum",
+        "select_copy",
+        "fliplr",
+        "flipud",
+        "channel_shuffle",
+        "repeat_interleave",
+        "trace",
+        "full",
+        "full_like",
+        "zeros",
+        "zeros_like",
+        "ones",
+        "ones_like",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "new_empty",
+        "empty",
+        "empty_like",
+        "scalar_tensor",
+        "fill",
+        "eye",
+    ]
+)
+"""Operators that are linear, or only move values: each part is treated alone."""
+
+_ADDING = frozenset(["cat", "stack", "slice_scatter", "select_scatter", "diagonal_scatter", "copy"])
+_NUMBERS = ("value", "fill_value", "s", "self", "other")
+_CONSTANT_ONE = frozenset(["ones", "ones_like", "new_ones", "eye"])
+_MADE = frozenset(
+    [
+        "full",
+        "full_like",
+        "zeros",
+        "zeros_like",
+        "ones",
+        "ones_like",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "new_empty",
+        "empty",
+        "empty_like",
+        "scalar_tensor",
+        "eye",
+    ]
+)
+
+
+def apart(r: Rewriting) -> Sequence[Result]:
+    """Apply the operator to the real and to the imaginary parts."""
+    node, made = r.node, []
+    for part in (0, 1):
+        if node.op in _MADE:
+            made.append([_made(r, part)])
+            continue
+        inputs = [_input(r, position, part) for position in range(len(node.inputs))]
+        attrs: dict[str, Attr] = {k: _attr(k, v, part) for k, v in node.attrs}
+        types = [TensorType(real_type(v.type.dtype), v.type.shape) for v in node.outputs]
+        start = len(r.b.nodes)
+        r.b.add(node.op, inputs, types, **attrs)
+        made.append([v.name for v in r.b.nodes[start].outputs])
+    results: list[Result] = []
+    for value, re, im in zip(node.outputs, *made, strict=True):
+        results.append((re, im) if is_complex(value.type) else str(re))
+    return results
+
+
+def _made(r: Rewriting, part: int) -> Part:
+    """Return a part of a tensor made from nothing."""
+    node = r.node
+    if node.op == "eye":
+        if part:
+            return None
+        t = TensorType(r.parts.dtype, node.output.type.shape)
+        attrs = {k: _attr(k, v, part) for k, v in node.attrs}
+        return r.b.add("eye", [], t, **attrs)
+    if node.op in _CONSTANT_ONE:
+        return 0.0 if part else 1.0
+    value = node.attr("fill_value", node.attr("s", 0)) if "empty" not in node.op else 0
+    number = read_number(value)
+    return number.imag if part else number.real
+
+
+def _input(r: Rewriting, position: int, part: int) -> str | None:
+    """Return a part of operand `position`; indices and masks are the same for both parts."""
+    name = r.node.inputs[position]
+    if name is None:
+        return None
+    if name in r.pairs:
+        return r.parts.value(r.pairs[name][part], r.b.types[name].shape)
+    t = r.b.types[name]
+    data = t.dtype.is_float or r.node.op in _ADDING or (r.node.op == "where" and position > 0)
+    if part == 0 or not data:
+        return name
+    return r.parts.value(None, t.shape)
+
+
+def _attr(name: str, value: Attr, part: int) -> Attr:
+    if name == "dtype" and isinstance(value, str) and value.startswith("complex"):
+        return {"complex64": "float32", "complex128": "float64"}[value]
+    if name in _NUMBERS and value is not None:
+        number = read_number(value)
+        return number.imag if part else number.real
+    return value
+
+
+def convert(r: Rewriting) -> Sequence[Result]:
+    """Convert between types; the imaginary part of what becomes real is dropped."""
+    re, im = r.operand(0)
+    out = r.node.output.type
+    source = r.b.types[str(r.node.inputs[0])]
+    real = TensorType(real_type(out.dtype), source.shape)
+
+    def cast(part: Part) -> Part:
+        if not isinstance(part, str) or r.b.types[part].dtype == real.dtype:
+            return part
+        return r.b.add("to", [part], real, dtype=real.dtype.torch)
+
+    if is_complex(out):
+        return [(cast(re), cast(im))]
+    if out.dtype == BOOL:
+        return [_nonzero(r, (re, im))]
+    return [str(r.parts.value(cast(re), source.shape))]
+
+
+def _nonzero(r: Rewriting, x: Pair) -> str:
+    return r.parts.b.add(
+        "logical_or",
+        [r.parts.compare("ne", x[0], None), r.parts.compare("ne", x[1], None)],
+        TensorType(BOOL, r.node.output.type.shape),
+    )
+
+
+def add(r: Rewriting) -> Sequence[Result]:
+    """Self + alpha * other, self - alpha * other, and the reverse."""
+    x, y = r.operand(0, "self"), r.operand(1, "other")
+    alpha = read_number(r.node.attr("alpha", 1))
+    if r.node.op == "rsub":
+        x, y = y, x
+    if alpha != 1:
+        y = r.parts.product(y, (alpha.real, alpha.imag or None))
+    combine = r.parts.add if r.node.op == "add" else r.parts.sub
+    return [(combine(x[0], y[0]), combine(x[1], y[1]))]
+
+
+def multiply(r: Rewriting) -> Sequence[Result]:
+    """Self * other."""
+    return [r.parts.product(r.operand(0, "self"), r.operand(1, "other"))]
+
+
+def divide(r: Rewriting) -> Sequence[Result]:
+    """Self / other."""
+    return [r.parts.quotient(r.operand(0, "self"), r.operand(1, "other"))]
+
+
+def equal(r: Rewriting) -> Sequence[Result]:
+    """Self == other, self != other: both parts count."""
+    x, y = r.operand(0, "self"), r.operand(1, "other")
+    op = r.node.op
+    both = [r.parts.compare(op, x[k], y[k]) for k in (0, 1)]
+    join = "logical_and" if op == "eq" else "logical_or"
+    return [r.b.add(join, both, r.node.output.type)]
+
+
+def either(join: str) -> Rule:
+    """Return the rule of a predicate that holds when it holds for one part, or for both."""
+
+    def rule(r: Rewriting) -> Sequence[Result]:
+        t = r.node.output.type
+        both = [r.b.add(r.node.op, [r.parts.value(p, t.shape)], t) for p in r.operand(0)]
+        return [r.b.add(join, both, t)]
+
+    return rule
+
+
+def truth(r: Rewriting) -> Sequence[Result]:
+    """Apply a logical operator or any/all to whether values are zero."""
+    masks: list[str | None] = []
+    for name in r.node.inputs:
+        if name in r.pairs:
+            t = TensorType(BOOL, r.b.types[str(name)].shape)
+            both = [r.parts.compare("ne", p, None) for p in r.pairs[str(name)]]
+            masks.append(r.b.add("logical_or", both, t))
+        else:
+            masks.append(name)
+    return [r.b.add(r.node.op, masks, r.node.output.type, **dict(r.node.attrs))]
+
+
+def power(r: Rewriting) -> Sequence[Result]:
+    """Self ** exponent, either of them a number."""
+    exponent = r.node.attr("exponent")
+    if exponent is not None:
+        return [r.parts.power(r.operand(0, "self"), read_number(exponent))]
+    base, index = r.operand(0, "self"), r.operand(1)
+    return [r.parts.exp(r.parts.product(index, r.parts.log(base)))]
+
+
+def matmul(r: Rewriting) -> Sequence[Result]:
+    """Multiply matrices: a product for each pair of parts that is not zero."""
+    x, y, *rest = (r.operand(k) for k in range(len(r.node.inputs)))
+    if r.node.op == "vdot":
+        x = (x[0], r.parts.neg(x[1]))
+    op = {"vdot": "dot"}.get(r.node.op, r.node.op)
+    t = TensorType(r.parts.dtype, r.node.output.type.shape)
+
+    def times(a: Part, b: Part) -> Part:
+        return None if a is None or b is None else r.b.add(op, [str(a), str(b)], t)
+
+    re = r.parts.sub(times(x[0], y[0]), times(x[1], y[1]))
+    im = r.parts.add(times(x[0], y[1]), times(x[1], y[0]))
+    if rest and r.node.inputs[2] is not None:
+        re, im = r.parts.add(re, rest[0][0]), r.parts.add(im, rest[0][1])
+    return [(re, im)]
+
+
+def pair(r: Rewriting) -> Sequence[Result]:
+    """``aten.complex`` of two real tensors."""
+    return [(r.node.inputs[0], r.node.inputs[1])]
+
+
+def polar(r: Rewriting) -> Sequence[Result]:
+    """``aten.polar``: a length and an angle."""
+    size, angle = r.node.inputs
+    return [(r.parts.mul(size, r.parts.call("cos", angle)),
+             r.parts.mul(size, r.parts.call("sin", angle)))]  # fmt: skip
+
+
+def select_pair(r: Rewriting) -> Sequence[Result]:
+    """``aten.view_as_complex``: the two places of the last axis."""
+    name = str(r.node.inputs[0])
+    t = TensorType(r.parts.dtype, r.node.output.type.shape)
+    re, im = (r.b.add("select", [name], t, dim=t.rank, index=k) for k in (0, 1))
+    return [(re, im)]
+
+
+def stack_pair(r: Rewriting) -> Sequence[Result]:
+    """``aten.view_as_real``: both parts side by side."""
+    t = r.node.output.type
+    shape = t.shape[:-1]
+    parts = []
+    for part in r.operand(0):
+        value = r.parts.value(part, shape)
+        if r.b.types[value].shape != shape:
+            value = r.b.add("expand", [value], TensorType(t.dtype, shape), size=shape)
+        parts.append(value)
+    return [r.b.add("stack", parts, t, dim=len(shape))]
+
+
+def conjugate(r: Rewriting, x: Pair) -> Result:
+    """The conjugate."""
+    return x[0], r.parts.neg(x[1])
+
+
+def sign(r: Rewriting, x: Pair) -> Result:
+    """X / |x|, zero where x is."""
+    size = r.parts.size(x)
+    zero = r.b.add("eq", [size, None], TensorType(BOOL, r.b.types[size].shape), other=0.0)
+    safe = r.parts.where(zero, 1.0, size)
+    return r.parts.div(x[0], safe), r.parts.div(x[1], safe)
+
+
+def sine(r: Rewriting, x: Pair) -> Result:
+    """sin(a + ib)."""
+    p = r.parts
+    (a, b) = (p.value(v) for v in x)
+    return (
+        p.mul(p.call("sin", a), p.call("cosh", b)),
+        p.mul(p.call("cos", a), p.call("sinh", b)),
+    )
+
+
+def cosine(r: Rewriting, x: Pair) -> Result:
+    """cos(a + ib)."""
+    p = r.parts
+    (a, b) = (p.value(v) for v in x)
+    return (
+        p.mul(p.call("cos", a), p.call("cosh", b)),
+        p.neg(p.mul(p.call("sin", a), p.call("sinh", b))),
+    )
+
+
+def turned(function: Callable[[Rewriting, Pair], Result]) -> Callable[[Rewriting, Pair], Result]:
+    """Return the hyperbolic form of a function: -i f(i x)."""
+
+    def build(r: Rewriting, x: Pair) -> Result:
+        result = function(r, (r.parts.neg(x[1]), x[0]))
+        assert not isinstance(result, str)
+        return result[1], r.parts.neg(result[0])
+
+    return build
+
+
+def hyperbolic_cosine(r: Rewriting, x: Pair) -> Result:
+    """cosh(x) = cos(i x)."""
+    return cosine(r, (r.parts.neg(x[1]), x[0]))
+
+
+def hyperbolic_tangent(r: Rewriting, x: Pair) -> Result:
+    """tanh(a + ib) by tanh(a) and tan(b), which never overflow (Kahan 1987)."""
+    p = r.parts
+    a, b = (p.value(v) for v in x)
+    t, s = p.call("tanh", a), p.call("tan", b)
+    # (t + i s) / (1 + i t s)
+    return p.quotient((t, s), (1.0, p.mul(t, s)))
+
+
+def tangent(r: Rewriting, x: Pair) -> Result:
+    """tan(x) = -i tanh(i x)."""
+    return turned(hyperbolic_tangent)(r, x)
+
+
+def logistic(r: Rewriting, x: Pair) -> Result:
+    """1 / (1 + e^-x)."""
+    p = r.parts
+    e = p.exp((p.neg(x[0]), p.neg(x[1])))
+    return p.quotient((1.0, None), (p.add(e[0], 1.0), e[1]))
+
+
+def vector_norm(r: Rewriting) -> Sequence[Result]:
+    """The norm of the absolute values."""
+    size = r.parts.size(r.operand(0))
+    attrs = {k: v for k, v in r.node.attrs if k != "dtype"}
+    return [r.b.add(r.node.op, [size], r.node.output.type, dtype=None, **attrs)]
+
+
+def variance(r: Rewriting) -> Sequence[Result]:
+    """The variance: the sum of those of both parts."""
+    t = r.node.output.type
+    both = [r.b.add(r.node.op, [str(p)], t, **dict(r.node.attrs)) for p in r.operand(0)]
+    return [r.b.add("add", both, t, alpha=1)]
+
+
+def real_angle(r: Rewriting) -> Sequence[Result]:
+    """The argument."""
+    return [r.parts.angle(r.operand(0))]
+
+
+def product_of(r: Rewriting, x: Pair) -> Result:
+    """The square."""
+    return r.parts.product(x, x)
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(APART, apart),
+    "to": convert,
+    "add": add,
+    "sub": add,
+    "rsub": add,
+    "mul": multiply,
+    "div": divide,
+    "eq": equal,
+    "ne": equal,
+    "pow": power,
+    **dict.fromkeys(("mm", "bmm", "matmul", "dot", "vdot", "mv", "linear"), matmul),
+    "complex": pair,
+    "polar": polar,
+    "view_as_complex": select_pair,
+    "view_as_real": stack_pair,
+    "isnan": either("logical_or"),
+    "isinf": either("logical_or"),
+    "isfinite": either("logical_and"),
+    **dict.fromkeys(
+        ("logical_not", "logical_and", "logical_or", "logical_xor", "any", "all"), truth
+    ),
+    "abs": Unary(lambda r, x: r.parts.size(x)),
+    "angle": real_angle,
+    "conj": Unary(conjugate),
+    "neg_view": apart,
+    "sgn": Unary(sign),
+    "square": Unary(product_of),
+    "reciprocal": Unary(lambda r, x: r.parts.quotient((1.0, None), x)),
+    "exp": Unary(lambda r, x: r.parts.exp(x)),
+    "log": Unary(lambda r, x: r.parts.log(x)),
+    "sqrt": Unary(lambda r, x: r.parts.sqrt(x)),
+    "rsqrt": Unary(lambda r, x: r.parts.quotient((1.0, None), r.parts.sqrt(x))),
+    "sin": Unary(sine),
+    "cos": Unary(cosine),
+    "tan": Unary(tangent),
+    "sinh": Unary(turned(sine)),
+    "cosh": Unary(hyperbolic_cosine),
+    "tanh": Unary(hyperbolic_tangent),
+    "sigmoid": Unary(logistic),
+    "linalg_vector_norm": vector_norm,
+    "var": variance,
+}
+"""By operator name."""
+
+EXPANDED = frozenset(
+    [
+        "addmm",
+        "baddbmm",
+        "addmv",
+        "addbmm",
+        "addr",
+        "lerp",
+        "addcmul",
+        "addcdiv",
+        "fft_shift",
+        "outer",
+        "cross",
+        "_trilinear",
+    ]
+)
+"""Composites whose rewriting is right for complex operands too."""
+
+__all__ = ["EXPANDED", "RULES", "Result"]

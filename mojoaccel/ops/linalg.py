@@ -1,0 +1,638 @@
+"""Linear algebra on batches of small matrices: solving, inverting, factoring.
+
+Kernels take whole matrices, one thread each, and compute in float64. What LAPACK reports by an
+exception (a singular matrix) is an ``info`` output or an infinite result here: a compiled model
+does not raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mojoaccel.ir.dims import Size, size_prod
+from mojoaccel.ir.graph import GraphBuilder, Node, Value
+from mojoaccel.ir.plan import Arg, Body, Closure, KernelCall, Param, ScalarOp, View
+from mojoaccel.ir.types import BOOL, F64, I32, I64, TensorType
+from mojoaccel.ops.indexing import window
+from mojoaccel.ops.lazy import IOTA, Held, Lazy, broadcast_view
+from mojoaccel.ops.lowering import KernelContext
+from mojoaccel.ops.registry import Decompose, Kernel, OpDef, PointwiseContext
+
+Coords = tuple[tuple[int, ...], ...]
+
+
+def square_of(ctx: KernelContext, node: Node, name: str | None) -> tuple[int, int]:
+    """Return the static sizes of an operand's matrices."""
+    *_, rows, cols = ctx.type(name).shape
+    if not isinstance(rows, int) or not isinstance(cols, int):
+        raise ctx.reject(node, "matrices whose size is known only at run time")
+    return rows, cols
+
+
+def coords(rank: int, matrix: int = 2, swap: bool = False) -> Coords:
+    """Return (batch, row, column) axes of a tensor whose last `matrix` dims are one item."""
+    batch = tuple(range(rank - matrix))
+    if matrix == 2:
+        row, col = (rank - 2,), (rank - 1,)
+        return (batch, col, row) if swap else (batch, row, col)
+    return (batch, (), (rank - 1,)) if matrix == 1 else (batch, (), ())
+
+
+def matrix_in(
+    ctx: KernelContext,
+    name: str | None,
+    batch: Sequence[Size],
+    *,
+    swap: bool = False,
+    matrix: int = 2,
+) -> Arg:
+    """Return a closure that reads an operand's matrices, broadcast over `batch`."""
+    inner = ctx.type(name).shape[-matrix:] if matrix else ()
+    shape = (*batch, *inner)
+    held = ctx.get(str(name))
+    if isinstance(held, Lazy):  # every element is read more than once
+        ctx.realize(str(name))
+    where = coords(len(shape), matrix, swap)
+    return Arg("closure", ctx.load_closure(name, where, dtype=F64, shape=shape))
+
+
+def matrix_out(
+    ctx: KernelContext, value: Value, *, swap: bool = False, matrix: int = 2
+) -> tuple[View, Arg]:
+    """Make an output's memory; return it and a closure that writes its matrices."""
+    into = ctx.new_buffer(value.name, value.type)
+    where = coords(value.type.rank, matrix, swap)
+    return into, Arg("closure", ctx.store_closure(into, where, F64))
+
+
+def spare(ctx: KernelContext, node: Node, label: str, like: TensorType, matrix: int) -> Arg:
+    """Return a closure that writes what no output of the operator takes."""
+    into = ctx.new_buffer(f"{node.output.name}_{label}", like)
+    return Arg("closure", ctx.store_closure(into, coords(like.rank, matrix), F64))
+
+
+def run(
+    ctx: KernelContext,
+    node: Node,
+    function: str,
+    sizes: Sequence[Size],
+    closures: Sequence[Arg],
+    *,
+    elements: Size,
+    params: Sequence[tuple[str, Param]] = (),
+) -> None:
+    """Append the call of a kernel of ``maccel.linalg``.
+
+    Args:
+        ctx: The schedule.
+        node: The operator.
+        function: The kernel.
+        sizes: Number of matrices, then their sizes.
+        closures: What it reads and writes.
+        elements: Numbers of scratch that a thread needs.
+        params: Compile-time parameters.
+    """
+    work = sizes[0] * (int(str(sizes[1])) ** 3 + 1)
+    call = KernelCall(
+        "maccel.linalg",
+        function,
+        tuple(params),
+        (*(Arg("size", s) for s in sizes), *closures),
+        scratch=elements * 8,
+        flops=work * 2,
+    )
+    ctx.append([call], [node], work)
+
+
+def lower_lu_factor(ctx: KernelContext, node: Node) -> None:
+    """``aten.linalg_lu_factor_ex``: LU, pivots, info."""
+    a = node.inputs[0]
+    rows, cols = square_of(ctx, node, a)
+    batch = ctx.type(a).shape[:-2]
+    pivot = bool(node.attr("pivot", True))
+    outs = [
+        matrix_out(ctx, value, matrix=matrix)
+        for value, matrix in zip(node.outputs, (2, 1, 0), strict=True)
+    ]
+    run(
+        ctx,
+        node,
+        "lu_factor",
+        (size_prod(batch), rows, cols),
+        [matrix_in(ctx, a, batch), *(c for _, c in outs)],
+        elements=rows * cols + min(rows, cols),
+        params=(("pivot", pivot),),
+    )
+    ctx.define(node, *(view for view, _ in outs))
+
+
+def lower_det(ctx: KernelContext, node: Node) -> None:
+    """``aten._linalg_det`` and ``aten._linalg_slogdet``, with the factors they come from."""
+    a = node.inputs[0]
+    n, _ = square_of(ctx, node, a)
+    batch = ctx.type(a).shape[:-2]
+    scalar = TensorType(node.output.type.dtype, batch)
+    logarithm = node.op == "_linalg_slogdet"
+    first = 2 if logarithm else 1
+    values = [matrix_out(ctx, v, matrix=0) for v in node.outputs[:first]]
+    factors = [
+        matrix_out(ctx, v, matrix=m) for v, m in zip(node.outputs[first:], (2, 1), strict=True)
+    ]
+    unused = [spare(ctx, node, f"rest{k}", scalar, 0) for k in range(1 if logarithm else 2)]
+    found = [c for _, c in values]
+    order = [*found, *unused] if logarithm else [*unused, *found]
+    run(
+        ctx,
+        node,
+        "determinant",
+        (size_prod(batch), n),
+        [matrix_in(ctx, a, batch), *order, *(c for _, c in factors)],
+        elements=n * n + n,
+    )
+    ctx.define(node, *(view for view, _ in (*values, *factors)))
+
+
+def one_closure(n: int, batch: Sequence[Size]) -> Arg:
+    """Return a closure that reads identity matrices."""
+    shape = (*batch, n, n)
+    rank = len(shape)
+    body = Body(
+        (
+            ScalarOp("v0", "load", (0,), I64),
+            ScalarOp("v1", "load", (1,), I64),
+            ScalarOp("v2", "eq", ("v0", "v1"), BOOL),
+            ScalarOp("v3", "cast", ("v2",), F64),
+        ),
+        ("v3",),
+    )
+    leaves = tuple(
+        View(IOTA, I64, shape, tuple(int(a == axis) for a in range(rank)))
+        for axis in (rank - 2, rank - 1)
+    )
+    return Arg("closure", Closure("load", shape, coords(rank), leaves, (), body))
+
+
+def lower_inverse(ctx: KernelContext, node: Node) -> None:
+    """``aten.linalg_inv_ex``: the inverse and info."""
+    a = node.inputs[0]
+    n, _ = square_of(ctx, node, a)
+    batch = ctx.type(a).shape[:-2]
+    result, info = (matrix_out(ctx, v, matrix=m) for v, m in zip(node.outputs, (2, 0), strict=True))
+    run(
+        ctx,
+        node,
+        "solve",
+        (size_prod(batch), n, n),
+        [matrix_in(ctx, a, batch), one_closure(n, batch), result[1], info[1]],
+        elements=2 * n * n + n,
+    )
+    ctx.define(node, result[0], info[0])
+
+
+def right_side(ctx: KernelContext, node: Node, a: str | None, b: str | None) -> int:
+    """Return 1 if `b` is a batch of vectors as `aten._linalg_solve_ex` understands it, else 2."""
+    ta, tb = ctx.type(a), ctx.type(b)
+    vector = tb.rank == 1 or (ta.rank - 1 == tb.rank and tb.shape == ta.shape[:-1])
+    return 1 if vector else 2
+
+
+def lower_solve(ctx: KernelContext, node: Node) -> None:
+    """``aten._linalg_solve_ex``: A X = B, or X A = B with ``left=False``."""
+    a, b = node.inputs[:2]
+    n, _ = square_of(ctx, node, a)
+    result, lu, pivots, info = node.outputs
+    used = ctx.graph.users()
+    if any(v.name in used or v.name in ctx.graph.outputs for v in (lu, pivots)):
+        raise ctx.reject(
+            node, "the factors of a solved system", "factor with torch.linalg.lu_factor first"
+        )
+    matrix = right_side(ctx, node, a, b)
+    left = bool(node.attr("left", True)) or matrix == 1
+    out = result.type
+    batch = out.shape[:-matrix]
+    cols: Size = 1
+    if matrix == 2:
+        cols = out.shape[-1] if left else out.shape[-2]
+    into, store = vector_out(ctx, result, matrix, swap=not left)
+    view, store_info = matrix_out(ctx, info, matrix=0)
+    if info.type.shape != batch:  # a batch of right sides for one matrix
+        view = ctx.new_buffer(f"{info.name}_wide", TensorType(info.type.dtype, batch))
+        store_info = Arg("closure", ctx.store_closure(view, coords(len(batch), 0), F64))
+        raise_if_used(ctx, node, info)
+    run(
+        ctx,
+        node,
+        "solve",
+        (size_prod(batch), n, cols),
+        [
+            matrix_in(ctx, a, batch, swap=not left),
+            vector_in(ctx, b, batch, matrix, swap=not left),
+            store,
+            store_info,
+        ],
+        elements=(cols + n + 1) * n,
+    )
+    ctx.held[result.name] = into
+    ctx.held[info.name] = view
+
+
+def raise_if_used(ctx: KernelContext, node: Node, value: Value) -> None:
+    """Refuse an output of a broadcast system that has another shape than its solutions."""
+    if value.name in ctx.graph.users() or value.name in ctx.graph.outputs:
+        raise ctx.reject(node, "info of a system that is broadcast")
+
+
+def vector_in(
+    ctx: KernelContext, name: str | None, batch: Sequence[Size], matrix: int, swap: bool = False
+) -> Arg:
+    """Return a closure that reads right sides: matrices, or vectors as single columns."""
+    if matrix == 2:
+        return matrix_in(ctx, name, batch, swap=swap)
+    shape = (*batch, ctx.type(name).shape[-1])
+    where = (tuple(range(len(shape) - 1)), (len(shape) - 1,), ())
+    return Arg("closure", ctx.load_closure(name, where, dtype=F64, shape=shape))
+
+
+def vector_out(
+    ctx: KernelContext, value: Value, matrix: int, swap: bool = False
+) -> tuple[View, Arg]:
+    """Make an output like the right sides that `vector_in` reads."""
+    if matrix == 2:
+        return matrix_out(ctx, value, swap=swap)
+    into = ctx.new_buffer(value.name, value.type)
+    rank = value.type.rank
+    where = (tuple(range(rank - 1)), (rank - 1,), ())
+    return into, Arg("closure", ctx.store_closure(into, where, F64))
+
+
+def lower_triangular(ctx: KernelContext, node: Node) -> None:
+    """``aten.linalg_solve_triangular`` and ``aten.triangular_solve``."""
+    if node.op == "triangular_solve":
+        b, a = node.inputs[:2]
+        left, flip = True, bool(node.attr("transpose", False))
+    else:
+        a, b = node.inputs[:2]
+        left = bool(node.attr("left", True))
+        flip = not left
+    upper = bool(node.attr("upper", True)) != flip
+    n, _ = square_of(ctx, node, a)
+    out = node.output.type
+    batch = out.shape[:-2]
+    cols = out.shape[-1] if left else out.shape[-2]
+    into, store = matrix_out(ctx, node.output, swap=not left)
+    run(
+        ctx,
+        node,
+        "solve_triangular",
+        (size_prod(batch), n, cols),
+        [matrix_in(ctx, a, batch, swap=flip), matrix_in(ctx, b, batch, swap=not left), store],
+        elements=(cols + n) * n,
+        params=(("upper", upper), ("unit", bool(node.attr("unitriangular", False)))),
+    )
+    rest = [_expanded(ctx, a, v) for v in node.outputs[1:]]
+    ctx.define(node, into, *rest)
+
+
+def _expanded(ctx: KernelContext, name: str | None, value: Value) -> View:
+    return broadcast_view(ctx.view(name), value.type.shape)
+
+
+def lower_lu_solve(ctx: KernelContext, node: Node) -> None:
+    """``aten.linalg_lu_solve``: A X = B by given factors, with `adjoint` A^T, or from the right."""
+    lu, pivots, b = node.inputs[:3]
+    left, adjoint = bool(node.attr("left", True)), bool(node.attr("adjoint", False))
+    n, _ = square_of(ctx, node, lu)
+    out = node.output.type
+    batch = out.shape[:-2]
+    cols = out.shape[-1] if left else out.shape[-2]
+    transposed = adjoint == left
+    into, store = matrix_out(ctx, node.output, swap=not left)
+    run(
+        ctx,
+        node,
+        "lu_solve",
+        (size_prod(batch), n, cols),
+        [
+            matrix_in(ctx, lu, batch, swap=transposed),
+            matrix_in(ctx, pivots, batch, matrix=1),
+            matrix_in(ctx, b, batch, swap=not left),
+            store,
+        ],
+        elements=(cols + n) * n,
+        params=(("transposed", transposed),),
+    )
+    ctx.define(node, into)
+
+
+def lower_cholesky(ctx: KernelContext, node: Node) -> None:
+    """``aten.linalg_cholesky_ex`` and ``aten.cholesky``: L, or its transpose with `upper`."""
+    a = node.inputs[0]
+    n, _ = square_of(ctx, node, a)
+    batch = ctx.type(a).shape[:-2]
+    upper = bool(node.attr("upper", False))
+    into, store = matrix_out(ctx, node.output, swap=upper)
+    if len(node.outputs) == 2:
+        view, info = matrix_out(ctx, node.outputs[1], matrix=0)
+    else:
+        view, info = into, spare(ctx, node, "info", TensorType(node.output.type.dtype, batch), 0)
+    run(
+        ctx,
+        node,
+        "cholesky",
+        (size_prod(batch), n),
+        [matrix_in(ctx, a, batch, swap=upper), store, info],
+        elements=n * n,
+    )
+    ctx.define(node, *([into, view][: len(node.outputs)]))
+
+
+def lower_cholesky_solve(ctx: KernelContext, node: Node) -> None:
+    """``aten.cholesky_solve``, and ``aten.cholesky_inverse`` as the solution for the identity."""
+    inverse = node.op == "cholesky_inverse"
+    b, factor = (None, node.inputs[0]) if inverse else node.inputs[:2]
+    n, _ = square_of(ctx, node, factor)
+    out = node.output.type
+    batch, cols = out.shape[:-2], out.shape[-1]
+    upper = bool(node.attr("upper", False))
+    into, store = matrix_out(ctx, node.output)
+    right = one_closure(n, batch) if inverse else matrix_in(ctx, b, batch)
+    run(
+        ctx,
+        node,
+        "cholesky_solve",
+        (size_prod(batch), n, cols),
+        [
+            matrix_in(ctx, factor, batch, swap=upper),
+            matrix_in(ctx, factor, batch, swap=not upper),
+            right,
+            store,
+        ],
+        elements=(cols + n) * n,
+    )
+    ctx.define(node, into)
+
+
+def lower_qr(ctx: KernelContext, node: Node) -> None:
+    """``aten.linalg_qr`` in every mode."""
+    a = node.inputs[0]
+    rows, cols = square_of(ctx, node, a)
+    batch = ctx.type(a).shape[:-2]
+    mode = str(node.attr("mode", "reduced"))
+    width = rows if mode == "complete" else min(rows, cols)
+    q, r = node.outputs
+    into_r, store_r = matrix_out(ctx, r)
+    into_q, store_q = (
+        matrix_out(ctx, q) if mode != "r" else (ctx.new_buffer(q.name, q.type), store_r)
+    )
+    run(
+        ctx,
+        node,
+        "qr",
+        (size_prod(batch), rows, cols, width),
+        [matrix_in(ctx, a, batch), store_q, store_r],
+        elements=rows * cols + min(rows, cols) + rows * width,
+        params=(("with_q", mode != "r"),),
+    )
+    ctx.define(node, into_q, into_r)
+
+
+def lower_eigh(ctx: KernelContext, node: Node) -> None:
+    """``aten._linalg_eigh``: eigenvalues, ascending, and eigenvectors as columns."""
+    a = node.inputs[0]
+    n, _ = square_of(ctx, node, a)
+    batch = ctx.type(a).shape[:-2]
+    values, vectors = node.outputs
+    into, store = matrix_out(ctx, values, matrix=1)
+    if node.attr("compute_v", True):
+        columns, store_vectors = matrix_out(ctx, vectors, swap=True)
+    else:
+        columns = ctx.new_buffer(vectors.name, vectors.type)
+        full = TensorType(vectors.type.dtype, (*batch, n, n))
+        store_vectors = spare(ctx, node, "vectors", full, 2)
+    run(
+        ctx,
+        node,
+        "eigh",
+        (size_prod(batch), n),
+        [matrix_in(ctx, a, batch), store, store_vectors],
+        elements=2 * n * n,
+        params=(("lower", str(node.attr("UPLO", "L")).upper() == "L"),),
+    )
+    ctx.define(node, into, columns)
+
+
+def lower_svd(ctx: KernelContext, node: Node) -> None:
+    """``aten._linalg_svd``: U, S, Vh; a wide matrix is decomposed transposed."""
+    a = node.inputs[0]
+    rows, cols = square_of(ctx, node, a)
+    batch = ctx.type(a).shape[:-2]
+    u, s, vh = node.outputs
+    vectors = bool(node.attr("compute_uv", True))
+    tall = rows >= cols
+    length, count = max(rows, cols), min(rows, cols)
+    width = length if node.attr("full_matrices", False) and vectors else count
+    values, store_values = matrix_out(ctx, s, matrix=1)
+    if vectors:
+        left, store_u = matrix_out(ctx, u, swap=True)  # (position, element) are (column, row)
+        right, store_v = matrix_out(ctx, vh)
+    else:
+        left, right = (ctx.new_buffer(v.name, v.type) for v in (u, vh))
+        store_u = store_v = store_values
+    run(
+        ctx,
+        node,
+        "svd",
+        (size_prod(batch), length, count, width),
+        [
+            matrix_in(ctx, a, batch, swap=tall),
+            store_u if tall else store_v,
+            store_values,
+            store_v if tall else store_u,
+        ],
+        elements=length * width + count * count + count,
+        params=(("vectors", vectors),),
+    )
+    ctx.define(node, left, values, right)
+
+
+def lower_matrix_exp(ctx: KernelContext, node: Node) -> None:
+    """``aten.linalg_matrix_exp``."""
+    a = node.inputs[0]
+    n, _ = square_of(ctx, node, a)
+    batch = ctx.type(a).shape[:-2]
+    into, store = matrix_out(ctx, node.output)
+    run(
+        ctx,
+        node,
+        "matrix_exp",
+        (size_prod(batch), n),
+        [matrix_in(ctx, a, batch), store],
+        elements=3 * n * n,
+    )
+    ctx.define(node, into)
+
+
+def lower_lu(ctx: KernelContext, node: Node) -> None:
+    """``aten.linalg_lu``: P, L, U."""
+    a = node.inputs[0]
+    rows, cols = square_of(ctx, node, a)
+    batch = ctx.type(a).shape[:-2]
+    dtype = node.outputs[1].type.dtype
+    lu = temporary(ctx, node, "lu", TensorType(dtype, (*batch, rows, cols)))
+    pivots = temporary(ctx, node, "pivots", TensorType(I32, (*batch, min(rows, cols))))
+    info = temporary(ctx, node, "info", TensorType(I32, batch))
+    stores = [
+        Arg("closure", ctx.store_closure(ctx.view(name), coords(ctx.type(name).rank, m), F64))
+        for name, m in ((lu, 2), (pivots, 1), (info, 0))
+    ]
+    run(
+        ctx,
+        node,
+        "lu_factor",
+        (size_prod(batch), rows, cols),
+        [matrix_in(ctx, a, batch), *stores],
+        elements=rows * cols + min(rows, cols),
+        params=(("pivot", bool(node.attr("pivot", True))),),
+    )
+    ctx.define(node, *unpack(ctx, node, lu, pivots))
+
+
+def temporary(ctx: KernelContext, node: Node, label: str, t: TensorType) -> str:
+    """Make memory for a value that is no output; return its name."""
+    name = f"{node.output.name}_{label}"
+    ctx.types[name] = t
+    ctx.held[name] = ctx.new_buffer(name, t)
+    return name
+
+
+def lower_lu_unpack(ctx: KernelContext, node: Node) -> None:
+    """``aten.lu_unpack``: P, L, U from packed factors and pivots."""
+    lu, pivots = (str(name) for name in node.inputs[:2])
+    ctx.define(node, *unpack(ctx, node, lu, pivots))
+
+
+def unpack(ctx: KernelContext, node: Node, lu: str, pivots: str) -> list[Held]:
+    """Return P, L and U; those not asked for are empty."""
+    p, lower, upper = node.outputs
+    into, store = matrix_out(ctx, p) if p.type.rank >= 2 else (ctx.new_buffer(p.name, p.type), None)
+    if store is not None:
+        n, count = p.type.shape[-1], ctx.type(pivots).shape[-1]
+        batch = p.type.shape[:-2]
+        run(
+            ctx,
+            node,
+            "permutation",
+            (size_prod(batch), n, count),
+            [matrix_in(ctx, pivots, batch, matrix=1), store],
+            elements=int(str(n)) ** 2,
+        )
+    results: list[Held] = [into]
+    for value, build in ((lower, below), (upper, above)):
+        view = ctx.view(lu)
+        if value.type.rank < 2:
+            results.append(ctx.new_buffer(value.name, value.type))
+            continue
+        rank = len(view.shape)
+        for axis in (rank - 2, rank - 1):
+            view = window(view, axis, 0, value.type.shape[axis])
+        results.append(ctx.pointwise(node, [view], build, value.type))
+    return results
+
+
+def below(p: PointwiseContext) -> str:
+    """What lies below the diagonal, ones on it."""
+    row, col = p.body.index(p.result.rank - 2), p.body.index(p.result.rank - 1)
+    inside = p.call("lt", col, row, dtype=BOOL)
+    one = p.body.cast(p.call("eq", col, row, dtype=BOOL), p.dtype)
+    return p.call("select", inside, p.operand(0), one, dtype=p.dtype)
+
+
+def above(p: PointwiseContext) -> str:
+    """What lies on and above the diagonal."""
+    row, col = p.body.index(p.result.rank - 2), p.body.index(p.result.rank - 1)
+    inside = p.call("ge", col, row, dtype=BOOL)
+    return p.call("select", inside, p.operand(0), p.const(0), dtype=p.dtype)
+
+
+def rewrite_pinv(b: GraphBuilder, node: Node) -> Sequence[str]:
+    """Rewrite the pseudo-inverse by singular values, small ones counting as zero."""
+    a, *tolerances = node.inputs
+    assert a is not None
+    t = b.types[a]
+    *batch, rows, cols = t.shape
+    count = min(int(str(rows)), int(str(cols)))
+    values = TensorType(t.dtype, (*batch, count))
+    one = TensorType(t.dtype, (*batch, 1))
+    left = TensorType(t.dtype, (*batch, rows, count))
+    right = TensorType(t.dtype, (*batch, count, cols))
+    if 0 in (rows, cols):
+        return [b.add("zeros", [], node.output.type, size=node.output.type.shape)]
+    u = b.add("_linalg_svd", [a], (left, values, right), full_matrices=False, compute_uv=True)
+    s, vh = (v.name for v in b.nodes[-1].outputs[1:])
+    largest = b.add("amax", [s], one, dim=(-1,), keepdim=True)
+    limit = _cutoff(b, largest, one, tolerances, max(int(str(rows)), int(str(cols))))
+    keep = b.add("gt", [s, limit], TensorType(BOOL, values.shape))
+    inverse = b.add("reciprocal", [s], values)
+    kept = b.add("where", [keep, inverse, None], values, other=0.0)
+    row = TensorType(t.dtype, (*batch, 1, count))
+    factors = b.add("unsqueeze", [kept], row, dim=len(batch))
+    v = TensorType(t.dtype, (*batch, cols, count))
+    turned = b.add("transpose", [vh], v, dim0=-2, dim1=-1)
+    scaled = b.add("mul", [turned, factors], v)
+    uh = b.add("transpose", [u], TensorType(t.dtype, (*batch, count, rows)), dim0=-2, dim1=-1)
+    return [b.add("matmul", [scaled, uh], node.output.type)]
+
+
+def _cutoff(
+    b: GraphBuilder, largest: str, one: TensorType, tolerances: Sequence[str | None], longest: int
+) -> str:
+    """Return max(atol, rtol * largest singular value) with PyTorch's defaults."""
+    atol, rtol = (*tolerances, None, None)[:2]
+    default = longest * (2.0**-52 if one.dtype == F64 else 2.0**-23)
+
+    def column(name: str) -> str:
+        t = b.types[name]
+        return b.add("unsqueeze", [name], TensorType(t.dtype, (*t.shape, 1)), dim=t.rank)
+
+    if rtol is not None:
+        relative = b.add("mul", [largest, column(rtol)], one)
+    else:
+        relative = b.add("mul", [largest, None], one, other=default)
+    if atol is None:
+        return relative
+    absolute = column(atol)
+    if rtol is None:  # a positive atol replaces the default rtol
+        some = b.add("gt", [absolute, None], TensorType(BOOL, b.types[absolute].shape), other=0.0)
+        relative = b.add("where", [some, None, relative], one, self=0.0)
+    return b.add("maximum", [absolute, relative], one)
+
+
+OPS = (
+    OpDef("linalg_lu_factor_ex", ("aten.linalg_lu_factor_ex.default",), Kernel(lower_lu_factor)),
+    OpDef("_linalg_det", ("aten._linalg_det.default",), Kernel(lower_det)),
+    OpDef("_linalg_slogdet", ("aten._linalg_slogdet.default",), Kernel(lower_det)),
+    OpDef("linalg_inv_ex", ("aten.linalg_inv_ex.default",), Kernel(lower_inverse)),
+    OpDef("_linalg_solve_ex", ("aten._linalg_solve_ex.default",), Kernel(lower_solve)),
+    OpDef(
+        "linalg_solve_triangular",
+        ("aten.linalg_solve_triangular.default",),
+        Kernel(lower_triangular),
+    ),
+    OpDef("triangular_solve", ("aten.triangular_solve.default",), Kernel(lower_triangular)),
+    OpDef("linalg_lu_solve", ("aten.linalg_lu_solve.default",), Kernel(lower_lu_solve)),
+    OpDef("linalg_lu", ("aten.linalg_lu.default",), Kernel(lower_lu)),
+    OpDef("lu_unpack", ("aten.lu_unpack.default",), Kernel(lower_lu_unpack)),
+    OpDef("linalg_cholesky_ex", ("aten.linalg_cholesky_ex.default",), Kernel(lower_cholesky)),
+    OpDef("cholesky", ("aten.cholesky.default",), Kernel(lower_cholesky)),
+    OpDef("cholesky_solve", ("aten.cholesky_solve.default",), Kernel(lower_cholesky_solve)),
+    OpDef("cholesky_inverse", ("aten.cholesky_inverse.default",), Kernel(lower_cholesky_solve)),
+    OpDef("linalg_qr", ("aten.linalg_qr.default",), Kernel(lower_qr)),
+    OpDef("_linalg_eigh", ("aten._linalg_eigh.default",), Kernel(lower_eigh)),
+    OpDef("_linalg_svd", ("aten._linalg_svd.default",), Kernel(lower_svd)),
+    OpDef("linalg_matrix_exp", ("aten.linalg_matrix_exp.default",), Kernel(lower_matrix_exp)),
+    OpDef(
+        "linalg_pinv",
+        ("aten.linalg_pinv.atol_rtol_tensor",),
+        Decompose(rewrite_pinv),
+    ),
+)
