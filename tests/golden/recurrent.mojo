@@ -91,7 +91,7 @@ def forward(s: Session):
     # models.py:82 in forward: return self.r(x)[0][:, -1]
     s.launch[zeros_1](8, s.arena(3200))
     s.launch[lstm_1](
-        320, s.input(0), s.weight(0), s.arena(0), s.weight(2048), s.weight(2304)
+        320, s.input(0), s.weight(512), s.arena(0), s.weight(0), s.weight(256)
     )
     s.launch[lstm_2](
         640,

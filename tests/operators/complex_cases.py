@@ -35,7 +35,7 @@ UNARY = {
     "pad": lambda a: torch.nn.functional.pad(a, (1, 2)), "tril": lambda a: a.tril(), "to128": lambda a: a.to(torch.complex128),
     "diagonal": lambda a: a.diagonal() * 1, "write": lambda a: _write(a), "same": lambda a: a, "twice": lambda a: (a, a),
     "full": lambda a: a + torch.full((5,), 1 + 2j), "zeros": lambda a: torch.zeros_like(a), "ones": lambda a: torch.ones_like(a) * a,
-    "eq": lambda a: a == a.flip(0), "ne": lambda a: a != a.flip(0), "any": lambda a: a.any(1), "cumsum": lambda a: a.cumsum(1),
+    "eq": lambda a: a == a.flip(0), "ne": lambda a: a != a.flip(0), "any": lambda a: a.any(1),
     "outer": lambda a: torch.outer(a[0], a[1]), "logical": lambda a: torch.logical_not(a),
 }  # fmt: skip
 
