@@ -21,8 +21,12 @@ from tests.operators import (
     attention_cases,
     complex_cases,
     linalg_cases,
+    movement_cases,
+    ordering_cases,
     product_cases,
     recurrent_cases,
+    reduction_cases,
+    scatter_cases,
 )
 
 STEP = {
@@ -90,6 +94,19 @@ GROUPS: dict[str, Callable[[], list[cases.Case]]] = {
     "complex": complex_cases.complex_cases,
     "fourier": complex_cases.fourier_cases,
     "linalg": linalg_cases.linalg_cases,
+    "scatter": scatter_cases.scatter_cases,
+    "index_write": scatter_cases.index_write_cases,
+    "index_put": scatter_cases.index_put_cases,
+    "sort": ordering_cases.sort_cases,
+    "selection": ordering_cases.selection_cases,
+    "scan": ordering_cases.scan_cases,
+    "lookup": ordering_cases.lookup_cases,
+    "moment": reduction_cases.moment_cases,
+    "sum": reduction_cases.sum_cases,
+    "norm": reduction_cases.norm_cases,
+    "creation": movement_cases.creation_cases,
+    "view": movement_cases.view_cases,
+    "read": movement_cases.read_cases,
 }
 
 

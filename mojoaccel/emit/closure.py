@@ -222,9 +222,11 @@ class ClosurePrinter:
         if extent is None:
             return index, stride
         label = f"{name}_{number}"
-        checked = f"{self._memory('wrap_index')}[w]({index}, {self._size(extent)}, status)"
-        self.lines.append(f"var {label} = {checked}")
+        self.lines.append(f"var {label} = {self._checked('wrap_index', index, extent)}")
         return label, stride
+
+    def _checked(self, function: str, index: str, extent: Size) -> str:
+        return f"{self._memory(function)}[w]({index}, {self._size(extent)}, status)"
 
     def _times(self, stride: Size) -> str:
         return "" if stride == 1 else f" * {_paren(self._size(stride))}"
@@ -248,6 +250,8 @@ class ClosurePrinter:
             "arg": lambda _: "value",
             "const": lambda o: self._constant(o.args[0], o.dtype),
             "cast": lambda o: self._cast(o.args[0], o.dtype),
+            "wrap": lambda o: self._checked("wrap_index", *o.args),
+            "check": lambda o: self._checked("check_index", *o.args),
             "select": lambda o: f"{o.args[0]}.select({o.args[1]}, {o.args[2]})",
             "ne": lambda o: self._differs(o.args[0], o.args[1], self._dtype(o.args[0])),
             "neg": lambda o: f"-{o.args[0]}",

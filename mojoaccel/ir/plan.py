@@ -65,8 +65,9 @@ class ScalarOp:
         function: ``load`` | ``const`` | ``index`` | ``arg`` | ``cast`` | a function of
             ``maccel.math``.
         args: Names of earlier results; for ``load`` the operand number, for ``gather`` the operand
-            number and (index result, stride, extent or None) triples, for ``const`` the value, for
-            ``arg`` the kernel value's number.
+            number and (index result, stride, extent or None) triples, for ``wrap`` and ``check``
+            an index and its extent (negative ones count from the end, or are wrong), for
+            ``const`` the value, for ``arg`` the kernel value's number.
         dtype: Type of the result while computing (``bool`` for masks).
     """
 

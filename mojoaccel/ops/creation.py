@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mojoaccel.ir.types import BOOL, I64
+from mojoaccel.errors import error
+from mojoaccel.ir.types import BOOL, F64, I64
 from mojoaccel.ops.registry import OpDef, Pointwise, PointwiseContext
 
 
@@ -20,6 +21,41 @@ def arange(p: PointwiseContext) -> str:
     index = p.body.cast(p.body.index(0), p.dtype)
     value = index if step == 1 else p.call("mul", index, p.const(step))
     return value if start == 0 else p.call("add", value, p.const(start))
+
+
+def linspace(p: PointwiseContext) -> str:
+    """`steps` numbers from start to end, counted from the nearer end as torch.linspace does.
+
+    Integers are cut from the same line in float64.
+    """
+    return p.body.cast(_line(p), p.dtype)
+
+
+def logspace(p: PointwiseContext) -> str:
+    """The powers base ** linspace(start, end)."""
+    line = _line(p)
+    dtype = p.body.dtypes[line]
+    base = p.body.const(float(p.node.attr("base", 10.0)), dtype)
+    return p.body.cast(p.call("pow", base, line), p.dtype)
+
+
+def _line(p: PointwiseContext) -> str:
+    dtype = p.dtype if p.dtype.is_float else F64
+    start, end = float(p.node.attr("start")), float(p.node.attr("end"))
+    steps = p.result.shape[0]
+    if not isinstance(steps, int):
+        raise error("MA302", f"{p.node.op} with a dynamic number of steps", loc=p.node.loc)
+    if steps < 2:
+        return p.body.const(start, dtype)
+    step = p.body.const((end - start) / (steps - 1), dtype)
+    index = p.body.index(0)
+    left = p.body.call("sub", p.body.const(steps - 1, I64), index)
+    near = p.call("lt", index, p.body.const(steps // 2, I64), dtype=BOOL)
+    rising = p.call("mul", step, p.body.cast(index, dtype))
+    falling = p.call("mul", step, p.body.cast(left, dtype))
+    up = p.call("add", p.body.const(start, dtype), rising)
+    down = p.call("sub", p.body.const(end, dtype), falling)
+    return p.call("select", near, up, down, dtype=dtype)
 
 
 def triangle(compare: str) -> Callable[[PointwiseContext], str]:
@@ -55,12 +91,20 @@ OPS = (
     make("ones", filled(None, 1)),
     make("zeros_like", filled(None, 0)),
     make("ones_like", filled(None, 1)),
-    make("empty", filled(None, 0), "aten.empty.memory_format", "aten.empty_permuted.default"),
+    make(
+        "empty",
+        filled(None, 0),
+        "aten.empty.memory_format",
+        "aten.empty_permuted.default",
+        "aten.empty_strided.default",
+    ),
     make("empty_like", filled(None, 0)),
     make("new_zeros", filled(None, 0)),
     make("new_ones", filled(None, 1)),
     make("new_full", filled("fill_value")),
-    make("new_empty", filled(None, 0)),
+    make("new_empty", filled(None, 0), "aten.new_empty.default", "aten.new_empty_strided.default"),
+    make("linspace", linspace),
+    make("logspace", logspace),
     make("fill", filled("value"), "aten.fill.Scalar"),
     make(
         "arange",

@@ -13,7 +13,7 @@ from typing import Any
 from mojoaccel.ir.dims import Size, size_max, size_min
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import View
-from mojoaccel.ir.types import BOOL, I64, TensorType
+from mojoaccel.ir.types import BOOL, I64, U8, TensorType
 from mojoaccel.ops.lazy import Held, Lazy, Program, as_lazy, map_leaves, used_leaves
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.pointwise_nest import storage_order
@@ -43,6 +43,8 @@ def read_at(
     node: Node,
     source: View,
     indices: Sequence[tuple[Held, Size, Size]],
+    *,
+    wrap: bool = False,
 ) -> Lazy:
     """Return source[...] where each (index, stride, extent) moves the position by index*stride.
 
@@ -51,16 +53,21 @@ def read_at(
         node: The operator.
         source: Window whose shape is the result's; indexed axes have stride 0.
         indices: Integer values over the result's shape, how far one step moves, and the number of
-            valid positions (negative indices count from the end).
+            valid positions.
+        wrap: Whether negative indices count from the end; else they are out of range.
     """
     t = node.output.type
     program = Program.empty()
-    triples = []
+    triples: list[tuple[str, Size, Size | None]] = []
     for index, stride, extent in indices:
         late = isinstance(index, Lazy) and index.kernel is not None
         held = ctx.realize_held(index) if late else index
         name = program.include(held, t.shape)
-        triples.append((program.body.cast(name, I64), stride, extent))
+        name = program.body.cast(name, I64)
+        if wrap:
+            triples.append((name, stride, extent))
+        else:
+            triples.append((program.body.guard("check", name, extent), stride, None))
     leaf = program.leaf(source)
     value = program.body._push("gather", (leaf, *triples), source.dtype)
     value = program.body.cast(value, compute_dtype(source.dtype))
@@ -92,16 +99,14 @@ def lower_index(ctx: KernelContext, node: Node) -> None:
     view = ctx.view(source)
     axes = [a for a, name in enumerate(indices) if name is not None]
     types = [ctx.type(indices[a]) for a in axes]
-    if any(t.dtype == BOOL or t.dtype.name == "u8" for t in types):
+    if any(is_mask(t) for t in types):
         raise ctx.reject(
             node,
             "indexing by a boolean mask gives a size known only at run time",
             "use torch.where or multiply by the mask",
         )
     t = node.output.type
-    rank = max(x.rank for x in types)
-    together = axes == list(range(axes[0], axes[-1] + 1))
-    first = axes[0] if together else 0
+    _, first, rank = indexed_shape(ctx, view.shape, indices)
     others = [a for a in range(len(view.shape)) if a not in axes]
     strides: list[Size] = [0] * t.rank
     for position, axis in enumerate(others):
@@ -114,7 +119,35 @@ def lower_index(ctx: KernelContext, node: Node) -> None:
         assert name is not None
         held = spread(ctx, ctx.get(name), t.shape, first + rank - kind.rank)
         triples.append((held, view.strides[axis], view.shape[axis]))
-    ctx.define(node, read_at(ctx, node, window, triples))
+    ctx.define(node, read_at(ctx, node, window, triples, wrap=True))
+
+
+def is_mask(t: TensorType) -> bool:
+    """Whether an index tensor selects by truth value."""
+    return t.dtype in (BOOL, U8)
+
+
+def indexed_shape(
+    ctx: KernelContext, shape: Sequence[Size], indices: Sequence[str | None]
+) -> tuple[tuple[Size, ...], int, int]:
+    """Return the shape that integer indices select from `shape`, and where their dims lie in it.
+
+    Index tensors at neighbouring axes put their broadcast shape there, others in front.
+
+    Returns:
+        The shape, the first of the index dims and their number.
+    """
+    axes = [a for a, name in enumerate(indices) if name is not None]
+    shapes = [ctx.type(indices[a]).shape for a in axes]
+    rank = max(len(s) for s in shapes)
+    met: list[Size] = [1] * rank
+    for found in shapes:
+        for i, n in enumerate(found):
+            at = rank - len(found) + i
+            met[at] = n if met[at] == 1 else met[at]
+    first = axes[0] if axes == list(range(axes[0], axes[-1] + 1)) else 0
+    others = [n for a, n in enumerate(shape) if a not in axes]
+    return (*others[:first], *met, *others[first:]), first, rank
 
 
 def lower_gather(ctx: KernelContext, node: Node) -> None:
@@ -126,12 +159,13 @@ def lower_gather(ctx: KernelContext, node: Node) -> None:
     rank = len(view.shape)
     axis = int(node.attr("dim")) % max(rank, 1)
     held = ctx.get(index)
+    if rank == 0:  # a scalar has one position, 0
+        view = replace(view, shape=(1,), strides=(0,))
     if node.op == "index_select":
-        held = spread(ctx, held, t.shape, axis)
-    if rank == 0:
-        ctx.define(node, replace(view, shape=t.shape, strides=(0,) * t.rank))
-        return
-    strides = tuple(0 if a == axis else s for a, s in enumerate(view.strides))
+        if t.rank == 0 and held.shape:
+            held = replace(ctx.view(index), shape=(), strides=())
+        held = spread(ctx, held, t.shape, axis if t.rank else 0)
+    strides = tuple(0 if a == axis else s for a, s in enumerate(view.strides))[: t.rank]
     window = View(view.buffer, view.dtype, t.shape, strides, view.offset)
     ctx.define(node, read_at(ctx, node, window, [(held, view.strides[axis], view.shape[axis])]))
 

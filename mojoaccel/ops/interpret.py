@@ -103,9 +103,12 @@ def _bind(
     left = list(operands)
     positional: list[Any] = []
     keywords: dict[str, Any] = {}
+    tensors = [a.name for a in schema.arguments if "Tensor" in str(a.type)]
     for argument in schema.arguments:
+        # Operands that follow a tensor list (index_put's values) are not part of it.
+        after = len(tensors) - tensors.index(argument.name) - 1 if argument.name in tensors else 0
         try:
-            value = _argument(argument, left, attrs)
+            value = _argument(argument, left, attrs, after)
         except LookupError:
             return None
         if value is _DEFAULT:
@@ -120,7 +123,7 @@ def _bind(
 _DEFAULT = object()
 
 
-def _argument(argument: Any, left: list[Any], attrs: Mapping[str, Any]) -> Any:
+def _argument(argument: Any, left: list[Any], attrs: Mapping[str, Any], after: int) -> Any:
     """Return one argument's value, taking operands from `left`.
 
     Raises:
@@ -136,7 +139,8 @@ def _argument(argument: Any, left: list[Any], attrs: Mapping[str, Any]) -> Any:
             return _DEFAULT
         raise LookupError
     if "List" in kind or "[]" in kind:
-        taken, left[:] = list(left), []
+        count = len(left) - after
+        taken, left[:] = left[:count], left[count:]
         return taken
     value = left.pop(0) if left else None
     if value is None and (argument.name in attrs or "Optional" not in kind):

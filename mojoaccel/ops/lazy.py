@@ -14,7 +14,7 @@ from typing import Union
 
 from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.graph import Node
-from mojoaccel.ir.plan import Closure, KernelCall, ScalarOp, View
+from mojoaccel.ir.plan import Body, Closure, KernelCall, ScalarOp, View
 from mojoaccel.ir.types import I64, DType
 from mojoaccel.ops.registry import BodyBuilder, compute_dtype
 
@@ -189,6 +189,30 @@ def as_lazy(view: View, nodes: tuple[Node, ...] = ()) -> Lazy:
     program = Program.empty()
     result = program.include(view, view.shape)
     return program.finish(result, view.shape, view.dtype, None, nodes)
+
+
+def load_of(
+    held: Held,
+    domain: tuple[Size, ...],
+    coords: Sequence[Sequence[int]],
+    dtype: DType,
+    vector_coord: int,
+) -> Closure:
+    """Return the closure through which a kernel reads `held`, broadcast to `domain`.
+
+    Args:
+        held: A value without a pending kernel.
+        domain: Logical index space.
+        coords: Domain axes that each coordinate of the kernel flattens.
+        dtype: Type handed to the kernel.
+        vector_coord: Coordinate along which elements are read together.
+    """
+    program = Program.empty()
+    value = program.body.cast(program.include(held, domain), dtype)
+    lazy = used_leaves(program.finish(value, domain, dtype, None, ()))
+    body = Body(lazy.ops, (lazy.result,))
+    axes = tuple(tuple(c) for c in coords)
+    return Closure("load", domain, axes, lazy.leaves, (), body, vector_coord)
 
 
 def map_leaves(lazy: Lazy, change: Callable[[View], View | None]) -> Lazy | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.graph import Node
@@ -17,26 +18,63 @@ from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext, compute_dtyp
 def reduced_axes(node: Node, rank: int) -> tuple[int, ...]:
     """Return the axes an operator reduces: all of them when `dim` is absent or empty."""
     dim = node.attr("dim")
+    if dim == () and node.op in ("any", "all"):
+        return ()  # these two alone take an empty list literally
     if dim is None or dim == ():
         return tuple(range(rank))
     dims = dim if isinstance(dim, (tuple, list)) else (dim,)
     return tuple(sorted(int(d) % max(rank, 1) for d in dims if rank))
 
 
-def reduce_held(
+@dataclass(frozen=True)
+class Nest:
+    """How a reduction walks its operand.
+
+    Attributes:
+        load: Reads the operand at (outer, reduced, inner), or (kept, reduced) along rows.
+        coords: Operand axes of each of these coordinates.
+        sizes: Their sizes.
+        columns: Whether vectors run along the kept inner axes instead of the reduced ones.
+    """
+
+    load: Closure
+    coords: tuple[tuple[int, ...], ...]
+    sizes: tuple[Size, ...]
+    columns: bool
+
+    def stored(self, node: Node, rank: int, axes: Sequence[int]) -> list[tuple[int, ...]]:
+        """Return the result's axes of each coordinate the store sees (all but the reduced)."""
+        kept = [a for a in range(rank) if a not in axes]
+        keepdim = bool(node.attr("keepdim", False))
+        position = {a: (a if keepdim else kept.index(a)) for a in kept}
+        return [tuple(position[a] for a in group) for group in (self.coords[0], *self.coords[2:])]
+
+
+def nest_of(
     ctx: KernelContext,
     node: Node,
-    kind: str,
     axes: Sequence[int],
     *,
     dtype: DType,
-    result: DType,
     scale: object = None,
-) -> Lazy:
-    """Schedule reduction `kind` of operand 0 over `axes`.
+    rows_only: bool = False,
+    in_order: bool = False,
+    passes: int = 1,
+) -> Nest:
+    """Choose the nest of a reduction of operand 0 over `axes`.
 
-    The nest is chosen by memory: when the innermost axis of the operand is kept, vectors run
-    along it (`reduce_columns`), else along the reduced axes (`reduce_rows`).
+    The choice is made by memory: when the innermost axis of the operand is kept, vectors run
+    along it, else along the reduced axes.
+
+    Args:
+        ctx: The schedule.
+        node: The operator.
+        axes: The reduced axes, ascending.
+        dtype: Type of the values handed over.
+        scale: Further scalar steps on each value.
+        rows_only: The kernel knows rows only.
+        in_order: The reduced axes are walked in logical order, as positions along them count.
+        passes: How often the kernel reads each value.
     """
     name = node.inputs[0]
     t = ctx.type(name)
@@ -55,8 +93,10 @@ def reduce_held(
     if not any(a in axes for a in order):
         order, inner_kept = [*order, *inner_kept], []
     outer = [a for a in kept if a not in inner_kept]
-    reduced = sorted(axes, key=lambda a: order.index(a) if a in order else -1)
-    columns = bool(inner_kept) and bool(reduced)
+    reduced = list(axes)
+    if not in_order:
+        reduced.sort(key=lambda a: order.index(a) if a in order else -1)
+    columns = bool(inner_kept) and bool(reduced) and not rows_only
     coords: tuple[tuple[int, ...], ...]
     coords = (tuple(outer), tuple(reduced), tuple(inner_kept))
     if not columns:
@@ -65,35 +105,51 @@ def reduce_held(
         name,
         coords,
         dtype=dtype,
-        passes=1,
+        passes=passes,
         vector_coord=2 if columns else 1,
         scale=scale,  # type: ignore[arg-type]
     )
-    keepdim = bool(node.attr("keepdim", False))
-    position = {a: (a if keepdim else kept.index(a)) for a in kept}
-    sizes: list[Size] = [size_prod(t.shape[a] for a in group) for group in coords]
+    sizes = tuple(size_prod(t.shape[a] for a in group) for group in coords)
+    return Nest(load, coords, sizes, columns)
+
+
+def reduce_held(
+    ctx: KernelContext,
+    node: Node,
+    kind: str,
+    axes: Sequence[int],
+    *,
+    dtype: DType,
+    result: DType,
+    scale: object = None,
+) -> Lazy:
+    """Schedule reduction `kind` of operand 0 over `axes`."""
+    t = ctx.type(node.inputs[0])
+    nest = nest_of(ctx, node, axes, dtype=dtype, scale=scale, in_order=kind.startswith("Arg"))
 
     def build(store: Closure) -> KernelCall:
         return KernelCall(
             "maccel.reduce",
-            "reduce_columns" if columns else "reduce_rows",
+            "reduce_columns" if nest.columns else "reduce_rows",
             (
                 ("op", f"maccel.reductions:{kind}"),
                 ("W", ctx.lanes(dtype)),
                 ("dt", dtype),
                 ("out", result),
             ),
-            (*(Arg("size", s) for s in sizes), Arg("closure", load), Arg("closure", store)),
+            (
+                *(Arg("size", s) for s in nest.sizes),
+                Arg("closure", nest.load),
+                Arg("closure", store),
+            ),
             scratch=262144,
             flops=t.numel,
         )
 
-    # The store sees the kept axes only: coordinates 0 and 2 of the load.
-    store_coords = [tuple(position[a] for a in group) for group in (coords[0], *coords[2:])]
     return ctx.pending(
         node,
         build,
-        coords=store_coords,
+        coords=nest.stored(node, t.rank, axes),
         dtype=result,
         work=t.numel * 2,
         vector_coord=-1,

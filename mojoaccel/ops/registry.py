@@ -70,6 +70,11 @@ class BodyBuilder:
         """Use a constant of type `dtype` (a number, or a size over the dims)."""
         return self._push("const", (value,), dtype)
 
+    def guard(self, kind: str, index: Scalar, extent: Any) -> Scalar:
+        """Check int64 positions against `extent`; ``wrap`` counts negative ones from the end."""
+        assert kind in ("wrap", "check")
+        return self._push(kind, (index, extent), self.dtypes[index])
+
     def cast(self, value: Scalar, dtype: DType) -> Scalar:
         """Convert as PyTorch's `to` does (truncation to integers, != 0 to bool)."""
         return value if self.dtypes[value] == dtype else self._push("cast", (value,), dtype)
@@ -232,6 +237,7 @@ ROOMS = (
     "creation",
     "shape",
     "reduction",
+    "statistics",
     "matmul",
     "products",
     "convolution",
@@ -240,6 +246,10 @@ ROOMS = (
     "normalization",
     "attention",
     "indexing",
+    "scattering",
+    "lookup",
+    "window_scatter",
+    "placement",
     "sorting",
     "recurrent",
     "complex",

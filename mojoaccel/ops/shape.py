@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from mojoaccel.ir.dims import Size, size_prod
+from mojoaccel.ir.dims import Size, size_max, size_min, size_prod
 from mojoaccel.ir.graph import GraphBuilder, Node
 from mojoaccel.ir.plan import View
-from mojoaccel.ir.types import BOOL, TensorType
+from mojoaccel.ir.types import TensorType
 from mojoaccel.ops.indexing import slice_bounds, window
-from mojoaccel.ops.lazy import contiguous_strides
+from mojoaccel.ops.lazy import contiguous_strides, is_contiguous
 from mojoaccel.ops.registry import Decompose, OpDef, ViewOp
 
 
@@ -134,6 +134,12 @@ def view_flip(node: Node, view: View) -> View:
     return replace(view, offset=offset, strides=tuple(strides))
 
 
+def diagonal_length(shape: Sequence[Size], a: int, b: int, shift: int) -> Size:
+    """Return how many elements the diagonal of axes `a` and `b` has, `shift` above the main one."""
+    rows, columns = shape[a] - max(-shift, 0), shape[b] - max(shift, 0)
+    return size_max(size_min(rows, columns), 0)
+
+
 def view_diagonal(node: Node, view: View) -> View:
     """``aten.diagonal``."""
     rank = len(view.shape)
@@ -141,7 +147,7 @@ def view_diagonal(node: Node, view: View) -> View:
     shift = int(node.attr("offset", 0))
     moved = view.offset + (view.strides[b] * shift if shift >= 0 else view.strides[a] * -shift)
     keep = [i for i in range(rank) if i not in (a, b)]
-    length = node.output.type.shape[-1]
+    length = diagonal_length(view.shape, a, b, shift)
     return replace(
         view,
         shape=(*(view.shape[i] for i in keep), length),
@@ -158,6 +164,20 @@ def view_unfold(node: Node, view: View) -> View:
     inner = strides[axis]
     strides[axis] = inner * step
     return replace(view, shape=node.output.type.shape, strides=(*strides, inner))
+
+
+def strided_window(node: Node, view: View) -> View:
+    """Return the window that size, stride and offset describe on a contiguous tensor."""
+    strides = tuple(node.attr("stride"))
+    offset = node.attr("storage_offset") or 0
+    return replace(
+        view, shape=tuple(node.attr("size")), strides=strides, offset=view.offset + offset
+    )
+
+
+def view_strided(node: Node, view: View) -> View | None:
+    """``aten.as_strided`` of a contiguous tensor (the importer refuses others)."""
+    return strided_window(node, view) if is_contiguous(view) else None
 
 
 def identity(node: Node, view: View) -> View:
@@ -180,6 +200,17 @@ def rewrite_split(b: GraphBuilder, node: Node) -> Sequence[str]:
         results.append(b.add("slice", [x], value.type, dim=axis, start=start, end=stop, step=1))
         start = stop
     return results
+
+
+def rewrite_narrow(b: GraphBuilder, node: Node) -> Sequence[str]:
+    """Rewrite ``aten.narrow_copy`` as a slice."""
+    x = str(node.inputs[0])
+    axis = axis_of(node, b.types[x].rank)
+    start: Size = node.attr("start")
+    if isinstance(start, int) and start < 0:
+        start = b.types[x].shape[axis] + start
+    stop = start + node.attr("length")
+    return [b.add("slice", [x], node.output.type, dim=axis, start=start, end=stop, step=1)]
 
 
 def rewrite_unbind(b: GraphBuilder, node: Node) -> Sequence[str]:
@@ -250,34 +281,6 @@ def rewrite_glu(b: GraphBuilder, node: Node) -> Sequence[str]:
     return [b.add("mul", [first, b.add("sigmoid", [second], t)], t)]
 
 
-def rewrite_vector_norm(b: GraphBuilder, node: Node) -> Sequence[str]:
-    """Rewrite ``aten.linalg_vector_norm`` by its order: 2, 1, inf, -inf, 0 or p."""
-    x = node.inputs[0]
-    assert x is not None
-    t, xt = node.output.type, b.types[x]
-    order = float(node.attr("ord", 2))
-    dims = node.attr("dim")
-    rest = {"dim": dims, "keepdim": node.attr("keepdim", False)}
-    wide = TensorType(t.dtype, xt.shape)
-    if xt.dtype != t.dtype:
-        x = b.add("to", [x], wide, dtype=t.dtype.torch)
-    if order == 2:
-        squares = b.add("mul", [x, x], wide)
-        return [b.add("sqrt", [b.add("sum", [squares], t, **rest)], t)]
-    size = b.add("abs", [x], wide)
-    if order in (float("inf"), float("-inf")):
-        return [b.add("amax" if order > 0 else "amin", [size], t, **rest)]
-    if order == 1:
-        return [b.add("sum", [size], t, **rest)]
-    if order == 0:
-        some = b.add("ne", [x, None], TensorType(BOOL, xt.shape), other=0)
-        count = b.add("to", [some], wide, dtype=t.dtype.torch)
-        return [b.add("sum", [count], t, **rest)]
-    powers = b.add("pow", [size, None], wide, exponent=order)
-    total = b.add("sum", [powers], t, **rest)
-    return [b.add("pow", [total, None], t, exponent=1.0 / order)]
-
-
 def total_elements(shape: Sequence[Size]) -> Size:
     """Return the number of elements of a shape."""
     return size_prod(shape)
@@ -302,36 +305,56 @@ OPS = (
         "aten._unsafe_view.default",
         "aten.flatten.using_ints",
         "aten.unflatten.int",
+        "aten.view_copy.default",
+        "aten._reshape_copy.default",
     ),
-    view_op("permute", view_permute),
-    view_op("transpose", view_permute, "aten.transpose.int"),
-    view_op("t", view_permute, "aten.t.default"),
-    view_op("expand", view_expand, "aten.expand.default", "aten.expand_as.default"),
+    view_op("permute", view_permute, "aten.permute.default", "aten.permute_copy.default"),
+    view_op("transpose", view_permute, "aten.transpose.int", "aten.transpose_copy.int"),
+    view_op("t", view_permute, "aten.t.default", "aten.t_copy.default"),
+    view_op(
+        "expand",
+        view_expand,
+        "aten.expand.default",
+        "aten.expand_as.default",
+        "aten.expand_copy.default",
+        "aten.broadcast_to.default",
+    ),
     view_op(
         "squeeze",
         view_squeeze,
         "aten.squeeze.dims",
         "aten.squeeze.dim",
         "aten.squeeze.default",
+        "aten.squeeze_copy.dims",
+        "aten.squeeze_copy.dim",
+        "aten.squeeze_copy.default",
     ),
-    view_op("unsqueeze", view_unsqueeze),
-    view_op("slice", view_slice, "aten.slice.Tensor"),
-    view_op("select", view_select, "aten.select.int"),
+    view_op("unsqueeze", view_unsqueeze, "aten.unsqueeze.default", "aten.unsqueeze_copy.default"),
+    view_op("slice", view_slice, "aten.slice.Tensor", "aten.slice_copy.Tensor"),
+    view_op("select", view_select, "aten.select.int", "aten.select_copy.int"),
     view_op("flip", view_flip),
-    view_op("diagonal", view_diagonal),
-    view_op("unfold", view_unfold),
+    view_op("diagonal", view_diagonal, "aten.diagonal.default", "aten.diagonal_copy.default"),
+    view_op("unfold", view_unfold, "aten.unfold.default", "aten.unfold_copy.default"),
+    view_op("as_strided", view_strided, "aten.as_strided.default", "aten.as_strided_copy.default"),
     composite(
         "split",
         rewrite_split,
         "aten.split.Tensor",
         "aten.split_with_sizes.default",
         "aten.chunk.default",
+        "aten.split_copy.Tensor",
+        "aten.split_with_sizes_copy.default",
+        "aten.unsafe_split.Tensor",
+        "aten.unsafe_split_with_sizes.default",
+        "aten.unsafe_chunk.default",
+        "aten.tensor_split.sections",
+        "aten.tensor_split.indices",
     ),
-    composite("unbind", rewrite_unbind, "aten.unbind.int"),
+    composite("unbind", rewrite_unbind, "aten.unbind.int", "aten.unbind_copy.int"),
+    composite("narrow_copy", rewrite_narrow),
     composite("stack", rewrite_stack),
     composite("repeat", rewrite_repeat),
     composite("addmm", rewrite_addmm),
     composite("baddbmm", rewrite_addmm),
     composite("glu", rewrite_glu),
-    composite("linalg_vector_norm", rewrite_vector_norm),
 )

@@ -153,6 +153,8 @@ class Importer:
 
     def _add(self, fx: Any, record: OpDef, value: Any) -> None:
         inputs, attrs = self.read_arguments(fx, record)
+        if record.name.startswith("as_strided"):
+            _check_strided(fx)
         values = value if isinstance(value, (tuple, list)) else [value]
         outputs = []
         for index, item in enumerate(values):
@@ -233,6 +235,20 @@ def bind_arguments(fx: Any) -> dict[str, Any]:
         else:
             bound[argument.name] = fx.kwargs.get(argument.name, argument.default_value)
     return bound
+
+
+def _check_strided(fx: Any) -> None:
+    """Refuse windows on memory that only PyTorch's own strides describe.
+
+    Raises:
+        MojoaccelError: MA302, the tensor is not contiguous, or an offset counts from the start of
+            a storage that it shares.
+    """
+    source = fx.args[0].meta["val"]
+    offset = bind_arguments(fx).get("storage_offset")
+    if not source.is_contiguous() or (offset is not None and source.storage_offset() != 0):
+        message = "as_strided of a tensor that is itself a window on another"
+        raise error("MA302", message, loc=source_of(fx), hint="use slices, or clone it first")
 
 
 def _is_operand(argument: Any) -> bool:

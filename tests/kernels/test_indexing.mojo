@@ -3,15 +3,12 @@
 from std.testing import assert_equal
 
 from maccel.indexing import (
-    SCATTER_ADD,
-    SCATTER_SET,
     circular_index,
     gather_rows,
     reflect_index,
     replicate_index,
-    scatter,
-    scatter_rows,
 )
+from maccel.scattering import SCATTER_ADD, SCATTER_SET, scatter_at
 from maccel.team import Team
 
 from team_fixture import buffer, control_block, filled
@@ -73,62 +70,26 @@ def check_scatter(
         added[unsafe_offset=i] = 1
         by_rows[unsafe_offset=i] = 1
         last[unsafe_offset=i] = 1
-    var status = buffer[I](1)
-    status[] = 0
 
-    def row_index[w: Int](k: Int) {imm} -> SIMD[I, w]:
-        return SIMD[I, w](Int64((k * 3) % length))
-
-    def index[w: Int](o: Int, k: Int, i: Int) {imm} -> SIMD[I, w]:
-        return SIMD[I, w](Int64((k * 3) % length))
+    def position[w: Int](o: Int, k: Int, i: Int) {imm} -> SIMD[I, w]:
+        return SIMD[I, w](Int64((o * length + (k * 3) % length) * inner + i))
 
     def load[w: Int](o: Int, k: Int, i: Int) {imm} -> SIMD[F, w]:
         return x.unsafe_load[width=w]((o * count + k) * inner + i)
 
     var block = control_block(size, 64)
+    var numel = outer * length * inner
     for tid in range(size):
         var team = Team(block, tid)
-        scatter[F, SCATTER_ADD](
-            team,
-            outer,
-            count,
-            inner,
-            added,
-            length,
-            length * inner,
-            inner,
-            1,
-            index,
-            load,
-            status,
+        scatter_at[1, F, SCATTER_ADD](
+            team, outer, count, inner, added, numel, position, load
         )
-        scatter_rows[8, F, SCATTER_ADD](
-            team,
-            outer,
-            count,
-            inner,
-            by_rows,
-            length,
-            length * inner,
-            inner,
-            row_index,
-            load,
-            status,
+        scatter_at[8, F, SCATTER_ADD](
+            team, outer, count, inner, by_rows, numel, position, load
         )
-        scatter_rows[8, F, SCATTER_SET](
-            team,
-            outer,
-            count,
-            inner,
-            last,
-            length,
-            length * inner,
-            inner,
-            row_index,
-            load,
-            status,
+        scatter_at[8, F, SCATTER_SET](
+            team, outer, count, inner, last, numel, position, load
         )
-    assert_equal(status[], 0)
     for o in range(outer):
         for r in range(length):
             for i in range(inner):

@@ -41,8 +41,10 @@ def check(outer: Int, n: Int, inner: Int, size: Int) raises:
     var block = control_block(size, 64)
     for tid in range(size):
         var team = Team(block, tid)
-        scan_rows[Sum, F](team, outer * n, inner, load, store)
-        scan_columns[Prod, 8, F](team, outer, n, inner, load3, store3)
+        scan_rows[Sum, F, DType.float64](team, outer * n, inner, load, store)
+        scan_columns[Prod, 8, F, DType.float64](
+            team, outer, n, inner, load3, store3
+        )
         scan_extremes[True, 8, F](
             team, outer, n, inner, load3, store_best, store_place
         )

@@ -92,6 +92,22 @@ def wrap_index[
     return i
 
 
+@always_inline
+def check_index[
+    w: Int
+](index: SIMD[DType.int64, w], size: Int, status: Ptr[DType.int64]) -> SIMD[
+    DType.int64, w
+]:
+    """Returns the index; out of range (negative too) becomes 0 and sets `status`.
+    """
+    var zero = SIMD[DType.int64, w](0)
+    var bad = index.lt(zero) | index.ge(SIMD[DType.int64, w](Int64(size)))
+    if bad.reduce_or():
+        status[unsafe_offset=0] = STATUS_INDEX
+        return bad.select(zero, index)
+    return index
+
+
 comptime STATUS_INDEX = Int64(1)
 """An index was outside its tensor."""
 

@@ -1,32 +1,61 @@
 """Running sums, products and extremes along rows and columns.
 
-Sums and products of float32 are carried in float64, as PyTorch does on the CPU.
+Running values have a type of their own: PyTorch carries those of float32 in float64 on the CPU.
 """
 
 from maccel.loops import lanes, share_active
-from maccel.math_basic import isnan
+from maccel.math_basic import isfinite, isnan, maximum, minimum
+from maccel.math_exp import exp, log1p
+from maccel.math_poly import INF
 from maccel.reductions import Reduction
 from maccel.team import Team
 
 comptime SCAN_GRAIN = 4096
 """Elements per thread below which fewer threads work."""
 
-comptime CARRIED[dt: DType] = DType.float64 if dt == DType.float32 else dt
-"""Type of the running value."""
+
+struct LogAddExp(Reduction):
+    """The logarithm of e^x + e^y, computed as torch.logcumsumexp does."""
+
+    comptime indexed = False
+
+    @staticmethod
+    @always_inline
+    def identity[dt: DType]() -> Scalar[dt]:
+        return (-INF).cast[dt]()
+
+    @staticmethod
+    @always_inline
+    def lift[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
+        return x
+
+    @staticmethod
+    @always_inline
+    def combine[
+        dt: DType, w: SIMDLength
+    ](x: SIMD[dt, w], y: SIMD[dt, w]) -> SIMD[dt, w]:
+        var low = minimum(x, y)
+        var high = maximum(x, y)
+        # Equal infinities would give inf - inf.
+        var same = low.eq(high) & ~isfinite(low)
+        return same.select(x, log1p(exp(low - high)) + high)
 
 
 @always_inline
 def scan_rows[
     op: Reduction,
     dt: DType,
+    carried: DType,
     Load: def[w: Int](Int, Int) -> SIMD[dt, w],
     Store: def[w: Int](Int, Int, SIMD[dt, w]) -> None,
 ](team: Team, rows: Int, cols: Int, load: Load, store: Store):
-    """Computes this thread's share of the inclusive scan of each row (cumsum, cumprod).
+    """Computes this thread's share of the inclusive scan of each row (cumsum, cumprod,
+    logcumsumexp).
 
     Parameters:
-        op: `Sum` or `Prod`.
+        op: `Sum`, `Prod` or `LogAddExp`.
         dt: Type of the values.
+        carried: Type of the running value.
         Load: `load[1](row, col)`.
         Store: `store[1](row, col, value)`.
 
@@ -37,7 +66,6 @@ def scan_rows[
         load: The values.
         store: Takes the results.
     """
-    comptime carried = CARRIED[dt]
     var mine = share_active(team, rows, rows * cols, SCAN_GRAIN)
     for row in range(mine.begin, mine.end):
         var total = op.identity[carried]()
@@ -53,15 +81,17 @@ def scan_columns[
     op: Reduction,
     W: Int,
     dt: DType,
+    carried: DType,
     Load: def[w: Int](Int, Int, Int) -> SIMD[dt, w],
     Store: def[w: Int](Int, Int, Int, SIMD[dt, w]) -> None,
 ](team: Team, outer: Int, scanned: Int, inner: Int, load: Load, store: Store,):
     """Computes this thread's share of the inclusive scan along the middle dim.
 
     Parameters:
-        op: `Sum` or `Prod`.
+        op: `Sum`, `Prod` or `LogAddExp`.
         W: SIMD width.
         dt: Type of the values.
+        carried: Type of the running values.
         Load: `load[w](outer, scanned, inner)`.
         Store: `store[w](outer, scanned, inner, value)`.
 
@@ -73,7 +103,6 @@ def scan_columns[
         load: The values.
         store: Takes the results.
     """
-    comptime carried = CARRIED[dt]
     var blocks = (inner + 4 * W - 1) // (4 * W)
     var mine = share_active(
         team, outer * blocks, outer * scanned * inner, SCAN_GRAIN

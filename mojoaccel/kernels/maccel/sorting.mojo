@@ -1,7 +1,6 @@
-"""Stable sorting of rows with positions, and the k largest or smallest of each row."""
+"""Stable sorting of rows with positions."""
 
 from maccel.loops import share_active
-from maccel.math_basic import isnan
 from maccel.team import Team
 from maccel.types import Ptr
 
@@ -10,9 +9,6 @@ comptime SORT_GRAIN = 512
 
 comptime RUN = 16
 """Length of the runs that insertion sort makes before merging begins."""
-
-comptime SMALL_K = 128
-"""Up to this k the best k are kept by insertion; beyond it the row is sorted."""
 
 
 @always_inline
@@ -136,28 +132,6 @@ def sort_rows[
         store: Takes the sorted values.
         store_index: Takes their positions.
     """
-    topk_by_sorting[dt, descending](
-        team, rows, cols, cols, load, store, store_index
-    )
-
-
-@always_inline
-def topk_by_sorting[
-    dt: DType,
-    descending: Bool,
-    Load: def[w: Int](Int, Int) -> SIMD[dt, w],
-    Store: def[w: Int](Int, Int, SIMD[dt, w]) -> None,
-    StoreIndex: def[w: Int](Int, Int, SIMD[DType.int64, w]) -> None,
-](
-    team: Team,
-    rows: Int,
-    cols: Int,
-    k: Int,
-    load: Load,
-    store: Store,
-    store_index: StoreIndex,
-):
-    """Sorts each row and hands out the first k."""
     var mine = share_active(team, rows, rows * cols, SORT_GRAIN)
     var indices = team.scratch[DType.int64]()
     var spare_indices = indices.unsafe_offset(cols)
@@ -170,94 +144,8 @@ def topk_by_sorting[
         merge_sort[dt, descending](
             values, indices, spare_values, spare_indices, cols
         )
-        for i in range(k):
+        for i in range(cols):
             store[1](row, i, SIMD[dt, 1](values[unsafe_offset=i]))
             store_index[1](
                 row, i, SIMD[DType.int64, 1](indices[unsafe_offset=i])
-            )
-
-
-@always_inline
-def topk_rows[
-    W: Int,
-    dt: DType,
-    largest: Bool,
-    Load: def[w: Int](Int, Int) -> SIMD[dt, w],
-    Store: def[w: Int](Int, Int, SIMD[dt, w]) -> None,
-    StoreIndex: def[w: Int](Int, Int, SIMD[DType.int64, w]) -> None,
-](
-    team: Team,
-    rows: Int,
-    cols: Int,
-    k: Int,
-    load: Load,
-    store: Store,
-    store_index: StoreIndex,
-):
-    """Finds this thread's share of the k largest (or smallest) values of each row, in order.
-
-    Of equal values the earlier comes first; NaN is the largest. Small k: a sorted list that whole
-    vectors are compared with first, as most hold nothing better than its last entry.
-    Scratch per thread: as `sort_rows` for k > 128, else k * (8 + size of dt) bytes.
-
-    Parameters:
-        W: SIMD width.
-        dt: Type of the values.
-        largest: The largest if true, else the smallest.
-        Load: `load[w](row, col)`.
-        Store: `store[1](row, rank, value)`.
-        StoreIndex: `store_index[1](row, rank, position)`.
-
-    Args:
-        team: The threads.
-        rows: Number of rows.
-        cols: Length of a row.
-        k: How many; at most cols.
-        load: The values.
-        store: Takes the values.
-        store_index: Takes their positions.
-    """
-    if k > SMALL_K:
-        topk_by_sorting[dt, largest](
-            team, rows, cols, k, load, store, store_index
-        )
-        return
-    if k == 0:
-        return
-    var mine = share_active(team, rows, rows * cols, SORT_GRAIN)
-    var indices = team.scratch[DType.int64]()
-    var values = indices.unsafe_offset(k).unsafe_bitcast[Scalar[dt]]()
-    for row in range(mine.begin, mine.end):
-        var held = 0
-        var i = 0
-        while i < cols:
-            if held == k and i + W <= cols:
-                # One comparison rejects a vector in which nothing is better.
-                var v = load[W](row, i)
-                var last = SIMD[dt, W](values[unsafe_offset=k - 1])
-                var hit = v.gt(last) if largest else v.lt(last)
-                if not (hit | isnan(v) | isnan(last)).reduce_or():
-                    i += W
-                    continue
-            var stop = min(cols, i + W)
-            while i < stop:
-                var x = load[1](row, i)[0]
-                if held < k or before[dt, largest](
-                    x, values[unsafe_offset=k - 1]
-                ):
-                    var j = held if held < k else k - 1
-                    while j > 0 and before[dt, largest](
-                        x, values[unsafe_offset=j - 1]
-                    ):
-                        values[unsafe_offset=j] = values[unsafe_offset=j - 1]
-                        indices[unsafe_offset=j] = indices[unsafe_offset=j - 1]
-                        j -= 1
-                    values[unsafe_offset=j] = x
-                    indices[unsafe_offset=j] = Int64(i)
-                    held = min(k, held + 1)
-                i += 1
-        for j in range(k):
-            store[1](row, j, SIMD[dt, 1](values[unsafe_offset=j]))
-            store_index[1](
-                row, j, SIMD[DType.int64, 1](indices[unsafe_offset=j])
             )
