@@ -15,7 +15,7 @@ from maccel.entry import (
     session_shapes,
 )
 from maccel.libc import Bytes
-from maccel.memory import load, splat, store, wrap_index
+from maccel.memory import check_index, load, splat, store
 from maccel.reduce import reduce_columns
 from maccel.reductions import Sum
 from maccel.session import Session
@@ -35,9 +35,9 @@ def mean_1(args: Args, pool: Args, tid: Int) abi("C"):
     @always_inline
     def operand[w: Int](outer: Int, row: Int, col: Int) {imm} -> F32[w]:
         var v0 = splat[w](x0, outer * n_length + row)
-        var v1_0 = wrap_index[w](v0, 50, status)
-        var v1 = load[w](x1, col + Int(v1_0[0]) * 16)
-        return v1
+        var v1 = check_index[w](v0, 50, status)
+        var v2 = load[w](x1, col + Int(v1[0]) * 16)
+        return v2
 
     @always_inline
     def epilogue[w: Int](row: Int, col: Int, value: F32[w]) {imm}:

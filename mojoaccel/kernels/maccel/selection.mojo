@@ -306,7 +306,7 @@ def mode_rows[
     store_index: StoreIndex,
 ):
     """Finds the most frequent value of this thread's share of rows, the smallest of several
-    (torch.mode).
+    (torch.mode). NaNs differ from each other and come last.
 
     Scratch per thread: cols * (8 + size of dt) bytes.
 
