@@ -64,7 +64,9 @@ def linear(
     view = ctx.view(x, accept=rows_of)
     rows = size_prod(view.shape[:-1])
     question = f"linear {t.dtype.name} n={n} k={k} rows={rows}"
-    nr = ctx.tiles.choose(question, panel_widths(n, ctx.lanes(acc), ctx.simd_bytes))
+    few = isinstance(rows, int) and rows <= FEW_ROWS
+    widths = panel_widths(n, ctx.lanes(acc), ctx.simd_bytes, few_rows=few)
+    nr = ctx.tiles.choose(question, widths)
     panels = -(-n // nr)
     packed = ctx.weight(
         w,
@@ -115,6 +117,9 @@ def linear_scratch(k: int, nr: int, acc: DType, *, widen: bool) -> int:
         elements += depth * (nr + LINEAR_ROWS)
     return elements * acc.size
 
+
+FEW_ROWS = 2
+"""Rows up to which a product only streams its weights."""
 
 LINEAR_DEPTH, LINEAR_ROWS, LINEAR_PANELS, LINEAR_CHUNK = 1024, 128, 8, 128
 """Blocks of ``maccel.linear``: DEPTH, BLOCK_ROWS, BLOCK_PANELS, and CHUNK of ``maccel.gemm``."""

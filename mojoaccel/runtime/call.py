@@ -10,6 +10,7 @@ import ctypes
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mojoaccel.artifact.manifest import Manifest
 from mojoaccel.errors import error
@@ -30,13 +31,14 @@ class Layout:
     """What follows from the shapes and types of the inputs.
 
     Attributes:
-        words: A ctypes array type that holds the records of all inputs and outputs.
-        template: Their content, without the addresses.
+        records: The ``maccel_tensor`` of every input, then of every output. Runs of a session take
+            turns, so one block serves them all; each run writes its addresses.
+        outputs: Pointer to the records of the outputs.
         shapes: Shapes of the outputs.
     """
 
-    words: type[ctypes.Array[ctypes.c_int64]]
-    template: bytes
+    records: ctypes.Array[ctypes.c_int64]
+    outputs: Any
     shapes: tuple[Shape, ...]
 
 
@@ -71,7 +73,9 @@ class Layouts:
             _record(shape, spec.dtype)
             for shape, spec in zip((*shapes, *made), (*self.manifest.inputs, *outputs), strict=True)
         ]
-        return Layout(ctypes.c_int64 * (WORDS * max(1, len(records))), b"".join(records), made)
+        words = (ctypes.c_int64 * (WORDS * max(1, len(records))))()
+        ctypes.memmove(words, b"".join(records), RECORD.size * len(records))
+        return Layout(words, ctypes.byref(words, RECORD.size * len(shapes)), made)
 
     def check(self, shapes: Sequence[Shape], dtypes: Sequence[str]) -> dict[str, int]:
         """Return the sizes of the dynamic dims.
@@ -87,14 +91,16 @@ class Layouts:
         return read_dims(specs, shapes, self.manifest.dims)
 
 
-def fill(layout: Layout, addresses: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:
-    """Return the records of a call: inputs first, then outputs."""
-    if not layout.template:
-        return layout.words()
-    records = layout.words.from_buffer_copy(layout.template)
-    for index, address in enumerate(addresses):
-        records[WORDS * index] = address
-    return records
+def fill(layout: Layout, operands: Sequence[Operand], results: Sequence[Operand]) -> None:
+    """Write the addresses of a call's inputs and outputs into the layout's records."""
+    records = layout.records
+    at = 0
+    for operand in operands:
+        records[at] = operand.address
+        at += WORDS
+    for result in results:
+        records[at] = result.address
+        at += WORDS
 
 
 def _record(shape: Shape, dtype: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
+from typing import Any
 
 from mojoaccel.artifact.manifest import ABI_VERSION
 from mojoaccel.errors import error
@@ -57,23 +58,23 @@ class Library:
         for name in ("maccel_last_error", "maccel_profile"):
             getattr(self.dll, name).argtypes = (ctypes.c_void_p,) * 2
         self.dll.maccel_close.restype = None
+        self._run = self.dll.maccel_run
         status = self.dll.maccel_open(os.fsencode(folder), threads, ctypes.byref(self.handle))
         if status != 0:
             code = "MA601" if status in (2, 3) else "MA703"
             raise error(code, OPEN_ERRORS.get(status, f"maccel_open returned {status}"))
 
-    def run(self, records: ctypes.Array[ctypes.c_int64], inputs: int) -> None:
+    def run(self, inputs: Any, outputs: Any) -> None:
         """Run once.
 
         Args:
-            records: The ``maccel_tensor`` of every input, then of every output.
-            inputs: Number of inputs.
+            inputs: Pointer to the ``maccel_tensor`` of every input.
+            outputs: The same for the outputs.
 
         Raises:
             MojoaccelError: MA703, the native code reported an error.
         """
-        outputs = ctypes.byref(records, inputs * ctypes.sizeof(Tensor))
-        status = self.dll.maccel_run(self.handle, records, outputs)
+        status = self._run(self.handle, inputs, outputs)
         if status:
             raise error("MA703", self.explain(status))
 

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mojoaccel.artifact.archive import open_folder
 from mojoaccel.artifact.hashing import file_digest, remembered_digest
 from mojoaccel.artifact.host import architecture, processor_flags, system, usable_processors
@@ -23,7 +25,7 @@ from mojoaccel.errors import error
 from mojoaccel.paths import cache_root
 from mojoaccel.runtime.call import Layouts, fill
 from mojoaccel.runtime.native import Library
-from mojoaccel.runtime.structure import flatten_call, rebuild
+from mojoaccel.runtime.structure import flatten_call, plain_arguments, rebuild
 from mojoaccel.runtime.tensors import Array, is_torch, new_array, new_tensor, read_operand
 
 SMALL = 1 << 20
@@ -106,6 +108,8 @@ class Session:
         self.manifest = manifest
         self._in_tree = json.loads(manifest.in_tree)
         self._out_tree = json.loads(manifest.out_tree)
+        self._plain = plain_arguments(self._in_tree)
+        self._kinds = [o.dtype for o in manifest.outputs]
         self._layouts = Layouts(manifest)
         self._lock = threading.Lock()
         _sessions.add(self)
@@ -126,9 +130,12 @@ class Session:
         Raises:
             MojoaccelError: MA702 an input does not fit, MA703 the run failed, MA704 closed.
         """
-        names = [t.name for t in self.manifest.inputs]
-        values = flatten_call(self._in_tree, names, args, kwargs)
-        return rebuild(self._out_tree, self._run(values, any(map(is_torch, values))))
+        values: Sequence[Any] = args
+        if kwargs or len(args) != self._plain:
+            names = [t.name for t in self.manifest.inputs]
+            values = flatten_call(self._in_tree, names, args, kwargs)
+        tensors = any([type(v) is not np.ndarray and is_torch(v) for v in values])
+        return rebuild(self._out_tree, self._run(values, tensors))
 
     def run_flat(self, values: Sequence[Any]) -> list[Array]:
         """Run on flattened inputs and return flattened outputs (bfloat16 as uint16).
@@ -144,11 +151,10 @@ class Session:
         operands = [read_operand(v) for v in values]
         layout = self._layouts.find(operands)
         new = new_tensor if tensors else new_array
-        outputs = self.manifest.outputs
-        results = [new(s, o.dtype) for s, o in zip(layout.shapes, outputs, strict=True)]
-        records = fill(layout, [o.address for o in (*operands, *results)])
+        results = [new(s, d) for s, d in zip(layout.shapes, self._kinds, strict=True)]
         with self._lock:
-            self._native().run(records, len(operands))
+            fill(layout, operands, results)
+            self._native().run(layout.records, layout.outputs)
         return [r.owner for r in results]
 
     def _native(self) -> Library:

@@ -25,7 +25,7 @@ def flatten_call(
     Raises:
         MojoaccelError: MA702, arguments are missing, unknown or of another structure.
     """
-    if not kwargs and _takes_plainly(tree, len(args)):
+    if not kwargs and len(args) == plain_arguments(tree):
         return list(args)
     parameters = list(tree["names"])
     trees = dict(zip(parameters, [*tree["args"], *tree["kwargs"].values()], strict=False))
@@ -54,11 +54,14 @@ def flatten_call(
     return [found[i] for i in range(len(names))]
 
 
-def _takes_plainly(tree: Tree, count: int) -> bool:
-    """Whether the model takes `count` tensors in signature order and nothing else (most do)."""
+def plain_arguments(tree: Tree) -> int:
+    """Return how many tensors the model takes if it takes nothing else, in signature order; or -1.
+
+    Most models do, and their arguments need no flattening.
+    """
     parts = tree["args"]
     plain = all(part.get("tensor") == i for i, part in enumerate(parts))
-    return len(parts) == count and not tree["kwargs"] and plain
+    return len(parts) if plain and not tree["kwargs"] else -1
 
 
 def _collect(tree: Tree, value: Any, name: str, found: dict[int, Any]) -> None:

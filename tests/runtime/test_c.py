@@ -58,9 +58,9 @@ def test_a_moved_artifact_runs_with_libc_alone(mlp, tmp_path):
 
 def test_codes_in_the_header_are_those_of_the_runtime():
     text = (ROOT / "mojoaccel" / "artifact" / "include" / "maccel.h").read_text()
-    kinds = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint"}
+    kinds = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "C": "complex"}
     found = {
-        kinds[k] + n: int(c) for k, n, c in re.findall(r"MACCEL_(F|BF|I|U)(\d+) = (\d+)", text)
+        kinds[k] + n: int(c) for k, n, c in re.findall(r"MACCEL_(F|BF|I|U|C)(\d+) = (\d+)", text)
     }
     found["bool"] = int(re.search(r"MACCEL_BOOL = (\d+)", text)[1])
     assert found == DTYPE_CODES

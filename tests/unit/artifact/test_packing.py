@@ -35,3 +35,4 @@ def test_width_pads_little_and_is_fast(columns, width):
 def test_width_of_narrow_registers():
     assert panel_widths(768, 8, 32) == [16]
     assert panel_widths(96, 4, 16)[0] == 12
+    assert panel_widths(768, 16, 64, few_rows=True) == [64, 48, 32]

@@ -14,7 +14,7 @@ from mojoaccel.runtime import call
 from mojoaccel.runtime.native import Tensor
 from mojoaccel.runtime.sizes import evaluate
 from mojoaccel.runtime.structure import flatten_call, rebuild
-from mojoaccel.runtime.tensors import DTYPE_CODES, new_array, new_tensor, read_operand
+from mojoaccel.runtime.tensors import DTYPE_CODES, Operand, new_array, new_tensor, read_operand
 
 
 def manifest(inputs, outputs, dims):
@@ -135,7 +135,8 @@ def test_records_are_the_structures_of_the_header():
     layout = layouts.find(operands)
     assert layouts.find(operands) is layout
     assert layout.shapes == ((10, 4, 1),)
-    records = call.fill(layout, [operands[0].address, operands[1].address, 4096])
+    call.fill(layout, operands, [Operand((10, 4, 1), "int64", 4096, None)])
+    records = layout.records
     assert ctypes.sizeof(records) == 3 * ctypes.sizeof(Tensor)
     tensors = ctypes.cast(records, ctypes.POINTER(Tensor))
     found = [(t.data, list(t.shape), t.rank, t.dtype) for t in (tensors[0], tensors[1], tensors[2])]
