@@ -37,108 +37,27 @@ class Unary:
 
 
 APART = frozenset(
-    [
-        "view",
-        "permute",
-        "transpose",
-        "t",
-        "expand",
-        "squeeze",
-        "unsqueeze",
-        "slice",
-        "select",
-        "flip",
-        "diagonal",
-        "unfold",
-        "cat",
-        "index",
-        "gather",
-        "index_select",
-        "slice_scatter",
-        "select_scatter",
-        "diagonal_scatter",
-        "embedding",
-        "tril",
-        "triu",
-        "sum",
-        "mean",
-        "cumsum",
-        "constant_pad_nd",
-        "where",
-        "masked_fill",
-        "index_put",
-        "scatter",
-        "scatter_add",
-        "index_add",
-        "index_copy",
-        "copy",
-        "roll",
-        "diag_embed",
-        "neg",
-        "split",
-        "unbind",
-        "stack",
-        "repeat",
-        "chunk",
-        "pixel_shuffle",
-        "take_along_dim",
-        "as_strided",
-        "reflection_pad1d",
-        "reflection_pad2d",
-        "reflection_pad3d",
-        "replication_pad1d",
-        "replication_pad2d",
-        "replication_pad3d",
-        "movedim",
-        "rot90",
-        "tile",
-        "to",
-        "nansum",
-        "select_copy",
-        "fliplr",
-        "flipud",
-        "channel_shuffle",
-        "repeat_interleave",
-        "trace",
-        "full",
-        "full_like",
-        "zeros",
-        "zeros_like",
-        "ones",
-        "ones_like",
-        "new_zeros",
-        "new_ones",
-        "new_full",
-        "new_empty",
-        "empty",
-        "empty_like",
-        "scalar_tensor",
-        "fill",
-        "eye",
-    ]
+    """
+    view permute transpose t expand squeeze unsqueeze slice select flip diagonal unfold cat
+    index gather index_select slice_scatter select_scatter diagonal_scatter embedding tril
+    triu sum mean cumsum constant_pad_nd where masked_fill index_put scatter scatter_add
+    index_add index_copy copy roll diag_embed neg split unbind stack repeat chunk
+    pixel_shuffle take_along_dim as_strided reflection_pad1d reflection_pad2d
+    reflection_pad3d replication_pad1d replication_pad2d replication_pad3d movedim rot90
+    tile to nansum select_copy fliplr flipud channel_shuffle repeat_interleave trace full
+    full_like zeros zeros_like ones ones_like new_zeros new_ones new_full new_empty empty
+    empty_like scalar_tensor fill eye
+    """.split()  # noqa: SIM905
 )
 """Operators that are linear, or only move values: each part is treated alone."""
 
-_ADDING = frozenset(["cat", "stack", "slice_scatter", "select_scatter", "diagonal_scatter", "copy"])
+_ADDING = frozenset(("cat", "stack", "slice_scatter", "select_scatter", "diagonal_scatter", "copy"))
 _NUMBERS = ("value", "fill_value", "s", "self", "other")
-_CONSTANT_ONE = frozenset(["ones", "ones_like", "new_ones", "eye"])
-_MADE = frozenset(
-    [
-        "full",
-        "full_like",
-        "zeros",
-        "zeros_like",
-        "ones",
-        "ones_like",
-        "new_zeros",
-        "new_ones",
-        "new_full",
-        "new_empty",
-        "empty",
-        "empty_like",
-        "scalar_tensor",
-        "eye",
-    ]
+_CONSTANT_ONE = frozenset(("ones", "ones_like", "new_ones", "eye"))
+_MADE = _CONSTANT_ONE | frozenset(
+    """
+    full full_like zeros zeros_like new_zeros new_full new_empty empty empty_like scalar_tensor
+    """.split()  # noqa: SIM905
 )
 
 
@@ -482,20 +401,9 @@ RULES: dict[str, Rule] = {
 """By operator name."""
 
 EXPANDED = frozenset(
-    [
-        "addmm",
-        "baddbmm",
-        "addmv",
-        "addbmm",
-        "addr",
-        "lerp",
-        "addcmul",
-        "addcdiv",
-        "fft_shift",
-        "outer",
-        "cross",
-        "_trilinear",
-    ]
+    """
+    addmm baddbmm addmv addbmm addr lerp addcmul addcdiv fft_shift outer cross _trilinear
+    """.split()  # noqa: SIM905
 )
 """Composites whose rewriting is right for complex operands too."""
 

@@ -255,6 +255,7 @@ ROOMS = (
     "complex",
     "fft",
     "linalg",
+    "factoring",
     "random",
 )
 
