@@ -22,6 +22,7 @@ from mojoaccel.ops.registry import Foreign, by_aten
 from mojoaccel.products import Signature, StateSpec, TracedModel, WeightRef, Weights, digest_array
 from mojoaccel.trace.importer import Importer
 from mojoaccel.trace.loader import LoadedModel
+from mojoaccel.trace.recurrent import whole_recurrences
 from mojoaccel.trace.source import error_location
 from mojoaccel.trace.structure import flatten_inputs, structure_json, to_numpy
 from mojoaccel.trace.symbolic import SizeReader
@@ -52,7 +53,7 @@ def trace(loaded: LoadedModel, options: TraceOptions) -> tuple[TracedModel, Weig
     example = as_traced(loaded.example, options)
     dims = merge_dynamic(example, options)
     program = loaded.program or export(example, dims)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), whole_recurrences():
         warnings.simplefilter("ignore")
         decomposed = program.run_decompositions(decomposition_table())
     return read_program(loaded.name, decomposed, example, dims)
@@ -102,7 +103,7 @@ def export(example: Example, dims: Mapping[str, Mapping[int, Dim]]) -> Any:
     module = example.module.eval()
     example = enlarge(example, leaves, dims)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), whole_recurrences():
             # torch warns about its own deprecated parts; the user cannot act on that.
             warnings.simplefilter("ignore")
             return torch.export.export(
