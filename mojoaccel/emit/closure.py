@@ -281,7 +281,7 @@ class ClosurePrinter:
             return self._differs(name, "0", source)
         if source == to:
             return name
-        return f"{name}.cast[{syntax.dtype(to)}]()"
+        return name + syntax.conversion(source, to)
 
     def _differs(self, x: str, y: str, dtype: DType) -> str:
         """Print x != y; SIMD.ne is false for NaN, PyTorch's is true."""
@@ -296,7 +296,7 @@ class ClosurePrinter:
         if source == BOOL:
             value = f"{result}.cast[DType.uint8]()"
         elif source != view.dtype:
-            value = f"{result}.cast[{syntax.dtype(view.dtype)}]()"
+            value = result + syntax.conversion(source, view.dtype)
         base, step = self._address(view)
         p = self.pointer(view)
         if step is None:

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from mojoaccel.ir.dims import Expr, Size
-from mojoaccel.ir.types import BOOL, DType, split_args
+from mojoaccel.ir.types import BF16, BOOL, F16, F32, F64, DType, split_args
 
 INFIX = {
     "add": "+",
@@ -87,6 +87,17 @@ def dim_name(dim: str) -> str:
 def dtype(d: DType, *, compute: bool = False) -> str:
     """Print an element type; bool is a byte in memory and a mask while computing."""
     return "DType.bool" if compute and d == BOOL else f"DType.{d.mojo}"
+
+
+def conversion(source: DType, to: DType) -> str:
+    """Print the method calls that convert a vector.
+
+    Float64 becomes a half type by way of float32, as in PyTorch: processors have no instruction
+    for it, and the compiler would call a function of its run-time library.
+    """
+    halved = source == F64 and to in (BF16, F16)
+    through = f".cast[{dtype(F32)}]()" if halved else ""
+    return f"{through}.cast[{dtype(to)}]()"
 
 
 def simd(d: DType, width: str = "w") -> str:

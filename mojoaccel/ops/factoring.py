@@ -10,7 +10,7 @@ from mojoaccel.ops.indexing import window
 from mojoaccel.ops.lazy import Held
 from mojoaccel.ops.linalg_calls import coords, matrix_in, matrix_out, run, spare, square_of
 from mojoaccel.ops.lowering import KernelContext
-from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext
+from mojoaccel.ops.registry import Foreign, Kernel, OpDef, PointwiseContext
 
 
 def lower_cholesky(ctx: KernelContext, node: Node) -> None:
@@ -239,6 +239,12 @@ def above(p: PointwiseContext) -> str:
     return p.call("select", inside, p.operand(0), p.const(0), dtype=p.dtype)
 
 
+_NOT_SYMMETRIC = Foreign(
+    "eigenvalues of matrices that need not be symmetric",
+    "use torch.linalg.eigh for symmetric matrices",
+)
+_RAW = Foreign("factors in LAPACK's own form", "use torch.linalg.qr")
+
 OPS = (
     OpDef("linalg_lu_factor_ex", ("aten.linalg_lu_factor_ex.default",), Kernel(lower_lu_factor)),
     OpDef("linalg_lu", ("aten.linalg_lu.default",), Kernel(lower_lu)),
@@ -249,4 +255,14 @@ OPS = (
     OpDef("_linalg_eigh", ("aten._linalg_eigh.default",), Kernel(lower_eigh)),
     OpDef("_linalg_svd", ("aten._linalg_svd.default",), Kernel(lower_svd)),
     OpDef("linalg_matrix_exp", ("aten.linalg_matrix_exp.default",), Kernel(lower_matrix_exp)),
+    OpDef("linalg_eig", ("aten.linalg_eig.default",), _NOT_SYMMETRIC),
+    OpDef(
+        "linalg_eigvals",
+        ("aten.linalg_eigvals.default", "aten._linalg_eigvals.default"),
+        _NOT_SYMMETRIC,
+    ),
+    *(
+        OpDef(name, (f"aten.{name}.default",), _RAW)
+        for name in ("geqrf", "ormqr", "linalg_householder_product", "linalg_ldl_factor_ex")
+    ),
 )

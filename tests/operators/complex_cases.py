@@ -36,8 +36,11 @@ UNARY = {
     "diagonal": lambda a: a.diagonal() * 1, "write": lambda a: _write(a), "same": lambda a: a, "twice": lambda a: (a, a),
     "full": lambda a: a + torch.full((5,), 1 + 2j), "zeros": lambda a: torch.zeros_like(a), "ones": lambda a: torch.ones_like(a) * a,
     "eq": lambda a: a == a.flip(0), "ne": lambda a: a != a.flip(0), "any": lambda a: a.any(1),
-    "outer": lambda a: torch.outer(a[0], a[1]), "logical": lambda a: torch.logical_not(a),
+    "outer": lambda a: torch.outer(a[0], a[1]), "logical": lambda a: torch.logical_not(a), "cumsum": lambda a: a.cumsum(1),
 }  # fmt: skip
+
+
+STFT = torch.stft(rand(2, 64), 16, 4, window=torch.hann_window(16), return_complex=True)
 
 
 def _write(a: Tensor) -> Tensor:
@@ -122,6 +125,8 @@ def fourier_cases() -> list[Case]:
         ("long", fft.fft, (pairs(1, 8192),)), ("many", fft.rfft, (rand(40, 400),)),
         ("stft", lambda a: torch.stft(a, 16, 4, window=window.to(a.dtype), return_complex=True).abs(), (rand(2, 64),)),
         ("stft_real", lambda a: torch.view_as_real(torch.stft(a, 16, center=False, return_complex=True)), (rand(50),)),
+        ("istft", lambda a: torch.istft(a, 16, 4, window=window.to(a.real.dtype)), (STFT,)),
+        ("istft_length", lambda a: torch.istft(a, 16, 4, window=window.to(a.real.dtype), length=50), (STFT,)),
         ("stft_full", lambda a: torch.stft(a, 16, 5, 12, onesided=False, normalized=True, return_complex=True), (rand(2, 64),)),
     ]  # fmt: skip
     return cases
