@@ -1,8 +1,9 @@
-"""``mojoaccel detect``: the machine, and what would be compiled for it."""
+"""``mojoaccel detect``: the machine, the toolchain, and what would be compiled for."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -11,27 +12,123 @@ from mojoaccel.cli.console import Console, format_bytes
 
 def detect_command(
     target: Annotated[str, typer.Option(help="Describe this target; cpu is this machine.")] = "cpu",
+    mojo: Annotated[str | None, typer.Option(metavar="PATH", help="The compiler to use.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show the machine as mojoaccel sees it, and the target string for it."""
-    from dataclasses import asdict
-
-    from mojoaccel.targets.probe import detect
+    """Show the machine and the toolchain as mojoaccel sees them, and the target string."""
+    from mojoaccel.doctor.inventory import take_inventory
 
     console = Console(json=json)
     with console.working() as show:
         show("looking at the machine")
-        found = detect(target)
+        found = take_inventory(target, mojo)
     if json:
-        console.document("detect", {"target": asdict(found), "string": str(found)})
+        console.document("detect", found)
         return
+    for title, rows in sections(found):
+        console.data(title)
+        width = max(len(name) for name, _ in rows)
+        for name, value in rows:
+            console.data(f"  {name:<{width}}  {value}")
+    for warning in found["warnings"]:
+        console.data(f"warning: {warning}")
+
+
+def sections(found: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the report as titled rows; what is unknown says so."""
+    cpu, memory, target = found["cpu"], found["memory"], found["target"]
+    compiler = found["compiler_target"] or {}
     rows = [
-        ("target", str(found)),
-        ("processor", found.cpu or "unknown"),
-        ("vector registers", f"{8 * found.simd_bytes} bit"),
-        ("usable cores", str(found.cores) if found.cores else "unknown"),
+        ("target", found["string"] or found["problem"] or "unknown"),
+        ("processor", target["cpu"] if target else "unknown"),
+        ("compiler's idea", compiler.get("cpu") or "unknown"),
     ]
-    for name, size in (("L1d", found.l1d_bytes), ("L2", found.l2_bytes), ("L3", found.l3_bytes)):
-        rows.append((f"{name} cache", format_bytes(size) if size else "unknown"))
-    width = max(len(name) for name, _ in rows)
-    console.data("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
+    return [
+        ("target", rows),
+        ("processor", _cpu_rows(cpu)),
+        ("memory", _memory_rows(memory)),
+        ("GPUs", _gpu_rows(found["gpus"])),
+        ("toolchain", _toolchain_rows(found["toolchain"])),
+    ]
+
+
+def _cpu_rows(cpu: Mapping[str, Any]) -> list[tuple[str, str]]:
+    simd, lanes = cpu["simd"], cpu["simd"]["lanes"]
+    cores = f"{_text(cpu['logical_cores'])} logical, {_text(cpu['physical_cores'])} physical"
+    quota = "no quota" if cpu["quota_cores"] is None else f"quota {cpu['quota_cores']:g}"
+    width = f"{simd['register_bits']} bit" if simd["register_bits"] else "unknown width"
+    per = ", ".join(f"{n} {lanes[n]}" for n in ("float64", "float32", "bfloat16", "int8") if lanes)
+    has = cpu["features"]
+    yes = [n for n, v in has.items() if v]
+    no = [n for n, v in has.items() if v is False]
+    mhz = cpu["frequency_mhz"]
+    rows = [
+        ("model", f"{_text(cpu['model'])} ({_text(cpu['vendor'])})"),
+        ("cores", cores),
+        ("usable here", f"{cpu['usable_cores']} (affinity {cpu['affinity_cores']}, {quota})"),
+        ("NUMA nodes", _text(cpu["numa_nodes"])),
+        ("frequency", f"{_text(mhz['current'])} MHz now, {_text(mhz['maximum'])} MHz at most"),
+        *((f"{n} cache", _size(size)) for n, size in cpu["cache_bytes"].items()),
+        ("vectors", f"{_text(simd['level'])}, {width}" + (f": lanes {per}" if per else "")),
+        ("features", ", ".join(yes) or "none of those looked for"),
+        ("without", ", ".join(no) or "-"),
+    ]
+    if cpu["amx_permitted"] is not None:
+        rows.append(("AMX", "permitted" if cpu["amx_permitted"] else "refused by the system"))
+    return rows
+
+
+def _memory_rows(memory: Mapping[str, Any]) -> list[tuple[str, str]]:
+    limit = memory["limit_bytes"]
+    return [
+        ("total", _size(memory["total_bytes"])),
+        ("available", _size(memory["available_bytes"])),
+        ("limit", "none set" if limit is None else _size(limit)),
+    ]
+
+
+def _gpu_rows(gpus: Mapping[str, Any]) -> list[tuple[str, str]]:
+    nvidia = gpus["nvidia"]
+    rows = [("NVIDIA", nvidia["explanation"])]
+    for gpu in nvidia["devices"]:
+        fits = "supported" if gpu["supported"] else "not supported by this Mojo"
+        free = f"{_size(gpu['free_bytes'])} of {_size(gpu['memory_bytes'])} free"
+        rows.append(("", f"{gpu['name']} ({gpu['architecture']}, {fits}), {free}"))
+    rows += [(n, gpus[k]["explanation"]) for n, k in (("AMD", "amd"), ("Intel", "intel"))]
+    rows += [("Apple", gpus["apple"]["explanation"])]
+    for found in gpus["unsupported"]:
+        rows.append((found["name"], f"present ({', '.join(found['nodes'])}), unsupported"))
+    return rows
+
+
+def _toolchain_rows(tools: Mapping[str, Any]) -> list[tuple[str, str]]:
+    used = tools["mojo"]["used"]
+    rows = [("mojo", tools["mojo"]["problem"] or "none")]
+    if used:
+        how = f"{used['reason']}, by {used['install_method'] or 'unknown means'}"
+        rows = [("mojo", f"{used['version']} ({used['commit']}), {how}")]
+    for program in tools["mojo"]["programs"]:
+        mark = "used" if program["used"] else program["kind"]
+        rows.append(("", f"{program['path']}: {mark}"))
+    pairing = tools["max"]["pairing"]
+    fits = {True: "fits", False: "does not fit", None: "unknown"}[pairing["fits"]]
+    rows.append(("max", f"{_text(tools['max']['version'], 'not installed')}, pairing {fits}"))
+    python = tools["python"]
+    rows += [
+        ("linker", _text(tools["linker"])),
+        ("C compilers", ", ".join(tools["c_compilers"]) or "none (none is needed)"),
+        ("C library", _text(tools["libc"])),
+        ("Python", f"{python['implementation']} {python['version']}"),
+        *((n, _text(python["packages"][n], "not installed")) for n in ("numpy", "torch")),
+    ]
+    return rows
+
+
+def _size(value: int | None) -> str:
+    return "unknown" if value is None else format_bytes(value)
+
+
+def _text(value: Any, missing: str = "unknown") -> str:
+    if value is None:
+        return missing
+    return f"{value:g}" if isinstance(value, float) else str(value)

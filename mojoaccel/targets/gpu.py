@@ -6,6 +6,7 @@ Not part of `probe`: starting NVML takes up to a second, and a CPU target does n
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,16 @@ REASONS = {
 """NVML error -> (status, sentence)."""
 
 
+MOJO_ARCHITECTURES = frozenset({
+    "52", "60", "61", "75", "80", "86", "87", "89", "90", "90a", "100", "100a", "103", "103a",
+    "110", "110a", "120", "120a", "121", "121a",
+})  # fmt: skip
+"""What ``mojo build --print-supported-accelerators`` of 1.2.0 lists; 62, 70 and 72 are missing."""
+
+LEAST_DRIVER = 580
+"""First driver release that Mojo 1.2.0 and MAX 26.7 work with (CUDA 13)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gpu:
     """One device.
@@ -28,12 +39,26 @@ class Gpu:
         architecture: As compilers name it, ``sm_90``.
         memory_bytes: Device memory; None where it shares the host's.
         uuid: Stable identity.
+        free_bytes: Memory nobody uses now.
+        mig: Whether it is cut into instances; None where it cannot be.
+        utilisation: Share of the last second it was busy, 0 to 1.
+        power_limit_watts: What it may draw.
+        supported: Whether this Mojo has code generation for its architecture.
     """
 
     name: str
     architecture: str
     memory_bytes: int | None
     uuid: str
+    free_bytes: int | None = None
+    mig: bool | None = None
+    utilisation: float | None = None
+    power_limit_watts: float | None = None
+
+    @property
+    def supported(self) -> bool:
+        """Whether Mojo 1.2.0 generates code for the architecture."""
+        return self.architecture.removeprefix("sm_") in MOJO_ARCHITECTURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +71,14 @@ class GpuReport:
         explanation: One sentence for people.
         driver: Driver version, if NVML answered.
         gpus: The devices.
+        cuda: Newest CUDA version the driver serves.
     """
 
     status: str
     explanation: str
     driver: str | None = None
     gpus: tuple[Gpu, ...] = ()
+    cuda: str | None = None
 
 
 def read_gpus() -> GpuReport:
@@ -66,6 +93,7 @@ def read_gpus() -> GpuReport:
         return _refusal(e)
     try:
         driver = _text(nvml.nvmlSystemGetDriverVersion())
+        cuda = _asked(nvml, getattr(nvml, "nvmlSystemGetCudaDriverVersion", None))
         gpus = tuple(_read(nvml, i) for i in range(nvml.nvmlDeviceGetCount()))
     except nvml.NVMLError as e:
         return _refusal(e)
@@ -74,18 +102,36 @@ def read_gpus() -> GpuReport:
     if not gpus:
         return GpuReport("no-device", "the NVIDIA driver sees no device", driver)
     names = ", ".join(f"{g.name} ({g.architecture})" for g in gpus)
-    return GpuReport("found", names, driver, gpus)
+    version = f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None
+    return GpuReport("found", names, driver, gpus, version)
 
 
 def _read(nvml: Any, index: int) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    # Integrated devices have no memory of their own, old ones no instances, and so on.
+    memory = _asked(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
+    mig = _asked(nvml, lambda: nvml.nvmlDeviceGetMigMode(handle))
+    use = _asked(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
+    power = _asked(nvml, lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle))
+    return Gpu(
+        _text(nvml.nvmlDeviceGetName(handle)),
+        f"sm_{major}{minor}",
+        None if memory is None else int(memory.total),
+        _text(nvml.nvmlDeviceGetUUID(handle)),
+        None if memory is None else int(memory.free),
+        None if mig is None else bool(mig[0]),
+        None if use is None else use.gpu / 100,
+        None if power is None else power / 1000,
+    )
+
+
+def _asked(nvml: Any, question: Callable[[], Any] | None) -> Any:
+    """Return NVML's answer, or None where it has none."""
     try:
-        memory: int | None = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
-    except nvml.NVMLError:
-        memory = None  # integrated devices have no memory of their own
-    name = _text(nvml.nvmlDeviceGetName(handle))
-    return Gpu(name, f"sm_{major}{minor}", memory, _text(nvml.nvmlDeviceGetUUID(handle)))
+        return question() if question else None
+    except (nvml.NVMLError, AttributeError):
+        return None
 
 
 def _refusal(e: Exception) -> GpuReport:

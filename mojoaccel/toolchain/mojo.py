@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mojoaccel.config import environment
-from mojoaccel.errors import error
+from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.paths import cache_root
 from mojoaccel.toolchain.identify import Identity, has_library, identify
 
@@ -150,8 +150,7 @@ def probe(path: Path, origin: str) -> MojoCompiler:
     """
     program, root = _resolve(path)
     draft = MojoCompiler(program, _lld(program), root, "", "", origin)
-    result = run([str(program), "--version"], draft.environment(), timeout=VERSION_SECONDS)
-    match = re.search(r"[Mm]ojo (\d[\w.]*) \(([0-9a-f]+)\)", result.stdout)
+    result, match = _ask(draft, VERSION_SECONDS)
     if result.returncode != 0 or match is None:
         said = (result.stdout + result.stderr).strip().splitlines()[-1:] or ["nothing"]
         how = "did not end" if result.returncode is None else "failed"
@@ -161,6 +160,30 @@ def probe(path: Path, origin: str) -> MojoCompiler:
     if not draft.lld.is_file():
         raise error("MA101", f"{program} has no linker beside it: {draft.lld} is missing")
     return MojoCompiler(program, draft.lld, root, match[1], match[2], origin)
+
+
+def effective_target(compiler: MojoCompiler, timeout: float = 5.0) -> dict[str, str | None]:
+    """Return the compiler's own idea of this machine: triple, CPU and features, None if silent."""
+    command = [str(compiler.path), "build", "--print-effective-target"]
+    said = run(command, compiler.environment(), timeout=timeout).stdout
+    found = dict(re.findall(r"--target-(triple|cpu|features) (\S+)", said))
+    return {name: found.get(name) for name in ("triple", "cpu", "features")}
+
+
+def probe_version(path: Path, timeout: float = 5.0) -> tuple[str | None, str | None]:
+    """Return version and commit that an identified compiler tells, None where it does not."""
+    program, root = _resolve(path)
+    draft = MojoCompiler(program, _lld(program), root, "", "", "PATH")
+    with contextlib.suppress(MojoaccelError):
+        _, match = _ask(draft, timeout)
+        if match is not None:
+            return match[1], match[2]
+    return None, None
+
+
+def _ask(draft: MojoCompiler, timeout: float) -> tuple[Finished, re.Match[str] | None]:
+    result = run([str(draft.path), "--version"], draft.environment(), timeout=timeout)
+    return result, re.search(r"[Mm]ojo (\d[\w.]*) \(([0-9a-f]+)\)", result.stdout)
 
 
 def _resolve(path: Path) -> tuple[Path, Path | None]:
