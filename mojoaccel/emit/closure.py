@@ -94,7 +94,7 @@ class ClosurePrinter:
             return
         rest = name
         if vectorised and runs:
-            rest = f"{name}s"
+            rest = syntax.identifier(f"{name}s")  # not the keyword `is`
             self.splits.append(f"var {rest} = {self._memory('span')}[w]({name})")
         names = [f"{name}_{k}" for k in range(len(runs))]
         lines = []

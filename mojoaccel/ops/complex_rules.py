@@ -76,7 +76,8 @@ def apart(r: Rewriting) -> Sequence[Result]:
         made.append([v.name for v in r.b.nodes[start].outputs])
     results: list[Result] = []
     for value, re, im in zip(node.outputs, *made, strict=True):
-        results.append((re, im) if is_complex(value.type) else str(re))
+        pair = (re, im)
+        results.append(pair if is_complex(value.type) else r.parts.value(re, value.type.shape))
     return results
 
 

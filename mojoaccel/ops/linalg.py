@@ -244,30 +244,39 @@ def lower_cholesky_solve(ctx: KernelContext, node: Node) -> None:
 
 
 def rewrite_pinv(b: GraphBuilder, node: Node) -> Sequence[str]:
-    """Rewrite the pseudo-inverse by singular values, small ones counting as zero."""
+    """Rewrite the pseudo-inverse by singular values, small ones counting as zero.
+
+    With `hermitian` by eigenvalues, the lower triangle alone counting, as in PyTorch.
+    """
     a, *tolerances = node.inputs
     assert a is not None
     t = b.types[a]
     *batch, rows, cols = t.shape
+    if 0 in (rows, cols):
+        return [b.add("zeros", [], node.output.type, size=node.output.type.shape)]
     count = min(int(str(rows)), int(str(cols)))
     values = TensorType(t.dtype, (*batch, count))
     one = TensorType(t.dtype, (*batch, 1))
     left = TensorType(t.dtype, (*batch, rows, count))
-    right = TensorType(t.dtype, (*batch, count, cols))
-    if 0 in (rows, cols):
-        return [b.add("zeros", [], node.output.type, size=node.output.type.shape)]
-    u = b.add("_linalg_svd", [a], (left, values, right), full_matrices=False, compute_uv=True)
-    s, vh = (v.name for v in b.nodes[-1].outputs[1:])
-    largest = b.add("amax", [s], one, dim=(-1,), keepdim=True)
+    right = TensorType(t.dtype, (*batch, cols, count))
+    if node.attr("hermitian", False):
+        s = b.add("_linalg_eigh", [a], (values, left), UPLO="L", compute_v=True)
+        u = v = b.nodes[-1].outputs[1].name
+        size = b.add("abs", [s], values)
+    else:
+        flat = TensorType(t.dtype, (*batch, count, cols))
+        u = b.add("_linalg_svd", [a], (left, values, flat), full_matrices=False, compute_uv=True)
+        s, vh = (output.name for output in b.nodes[-1].outputs[1:])
+        v = b.add("transpose", [vh], right, dim0=-2, dim1=-1)
+        size = s
+    largest = b.add("amax", [size], one, dim=(-1,), keepdim=True)
     limit = _cutoff(b, largest, one, tolerances, max(int(str(rows)), int(str(cols))))
-    keep = b.add("gt", [s, limit], TensorType(BOOL, values.shape))
+    keep = b.add("gt", [size, limit], TensorType(BOOL, values.shape))
     inverse = b.add("reciprocal", [s], values)
     kept = b.add("where", [keep, inverse, None], values, other=0.0)
     row = TensorType(t.dtype, (*batch, 1, count))
     factors = b.add("unsqueeze", [kept], row, dim=len(batch))
-    v = TensorType(t.dtype, (*batch, cols, count))
-    turned = b.add("transpose", [vh], v, dim0=-2, dim1=-1)
-    scaled = b.add("mul", [turned, factors], v)
+    scaled = b.add("mul", [v, factors], right)
     uh = b.add("transpose", [u], TensorType(t.dtype, (*batch, count, rows)), dim0=-2, dim1=-1)
     return [b.add("matmul", [scaled, uh], node.output.type)]
 

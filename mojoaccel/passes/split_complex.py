@@ -121,13 +121,17 @@ class Splitter:
             )
 
     def _shaped(self, name: str, t: TensorType, rewriting: Rewriting | None) -> str:
-        """Stretch a part that broadcasting has left smaller than its value."""
-        if self.types[name].shape == t.shape or rewriting is None:
+        """Stretch a part that broadcasting has left smaller than its value, and convert it."""
+        if self.types[name] == t or rewriting is None:
             return name
         builder = self.builder(rewriting.node)
-        found = builder.add("expand", [name], TensorType(t.dtype, t.shape), size=t.shape)
+        if self.types[name].dtype != t.dtype:
+            same = TensorType(t.dtype, self.types[name].shape)
+            name = builder.add("to", [name], same, dtype=t.dtype.torch)
+        if self.types[name].shape != t.shape:
+            name = builder.add("expand", [name], t, size=t.shape)
         self.done.extend(builder.nodes)
-        return found
+        return name
 
     def _keep_whole(self, node: Node) -> None:
         inputs: list[str | None] = []

@@ -73,6 +73,8 @@ def linalg_cases() -> list[Case]:
         ("svd_low_rank", lambda x: rebuilt_svd(x)[1:3], (low,)), ("svdvals", la.svdvals, (wide,)),
         ("pinv", la.pinv, (tall,)), ("pinv_wide", la.pinv, (wide,)), ("pinv_low_rank", lambda x: la.pinv(x, rtol=1e-4), (low,)),
         ("pinv_hermitian", lambda x: la.pinv(x, hermitian=True), (positive(4, 4),)),
+        ("pinv_lower", lambda x: la.pinv(x, hermitian=True, rtol=1e-3), (rand(2, 5, 5),)),
+        ("pinv_atol", lambda x: la.pinv(x, atol=0.1, rtol=0.01), (tall,)),
         ("rank", lambda x: la.matrix_rank(x, rtol=1e-4), (low,)), ("cond", la.cond, (a,)),
         ("norm_2", lambda x: la.matrix_norm(x, 2), (tall,)), ("norm_nuclear", lambda x: la.matrix_norm(x, "nuc"), (wide,)),
         ("norm_fro", la.matrix_norm, (tall,)), ("norm_1", lambda x: la.matrix_norm(x, 1), (tall,)),
