@@ -36,8 +36,8 @@ class SizeLocals:
         return self._named(str(value), lambda: self._sum(value))
 
     def _named(self, key: str, make: Callable[[], str]) -> str:
-        if key not in self.names:
-            text = make()
+        text = "" if key in self.names else make()
+        if key not in self.names:  # making the text may have named it: a size that is one call
             name = f"size_{len(self.names)}"
             self.names[key] = name
             self.lines.extend(syntax.wrap(f"{self.indent}var {name} = {text}"))

@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 from mojoaccel.ir.dims import Size, size_max, size_min
-from mojoaccel.ir.graph import Node
+from mojoaccel.ir.graph import GraphBuilder, Node
 from mojoaccel.ir.plan import View
 from mojoaccel.ir.types import BOOL, I64, U8, TensorType
 from mojoaccel.ops.lazy import Held, Lazy, Program, as_lazy, map_leaves, used_leaves
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.pointwise_nest import storage_order
-from mojoaccel.ops.registry import Kernel, OpDef, compute_dtype
+from mojoaccel.ops.registry import Decompose, Kernel, OpDef, compute_dtype
 
 
 def spread(ctx: KernelContext, held: Held, shape: Sequence[Size], first: int) -> Held:
@@ -122,6 +122,15 @@ def lower_index(ctx: KernelContext, node: Node) -> None:
     ctx.define(node, read_at(ctx, node, window, triples, wrap=True))
 
 
+def rewrite_take(b: GraphBuilder, node: Node) -> Sequence[str]:
+    """Rewrite ``aten.take`` as an index of the flattened tensor."""
+    x, index = node.inputs
+    t = b.types[str(x)]
+    line = TensorType(t.dtype, (t.numel,))
+    flat = b.add("view", [x], line, size=line.shape)
+    return [b.add("index", [flat, index], node.output.type)]
+
+
 def is_mask(t: TensorType) -> bool:
     """Whether an index tensor selects by truth value."""
     return t.dtype in (BOOL, U8)
@@ -158,6 +167,9 @@ def lower_gather(ctx: KernelContext, node: Node) -> None:
     t = node.output.type
     rank = len(view.shape)
     axis = int(node.attr("dim")) % max(rank, 1)
+    if 0 in t.shape:  # whatever the ranks are
+        ctx.define(node, constant(ctx, node, 0, t))
+        return
     held = ctx.get(index)
     if rank == 0:  # a scalar has one position, 0
         view = replace(view, shape=(1,), strides=(0,))
@@ -296,7 +308,8 @@ def lower_slice_scatter(ctx: KernelContext, node: Node) -> None:
 
 OPS = (
     OpDef("embedding", ("aten.embedding.default",), Kernel(lower_embedding)),
-    OpDef("index", ("aten.index.Tensor",), Kernel(lower_index)),
+    OpDef("index", ("aten.index.Tensor", "aten._unsafe_index.Tensor"), Kernel(lower_index)),
+    OpDef("take", ("aten.take.default",), Decompose(rewrite_take)),
     OpDef("gather", ("aten.gather.default",), Kernel(lower_gather)),
     OpDef("index_select", ("aten.index_select.default",), Kernel(lower_gather)),
     OpDef("cat", ("aten.cat.default", "aten.concat.default"), Kernel(lower_cat)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mojoaccel.errors import error
 from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.graph import GraphBuilder, Node
 from mojoaccel.ir.types import BOOL, I64, TensorType
@@ -87,7 +88,9 @@ def rewrite_nonzero(b: GraphBuilder, node: Node) -> Sequence[str]:
     count, total = t.shape[0], source.numel
     fill = int(node.attr("fill_value", -1))
     if source.rank == 0 or count == 0:
-        raise_rank(node)
+        if t.numel != 0:
+            raise error("MA302", f"{node.op} of a scalar", loc=node.loc)
+        return [b.add("full", [], t, size=t.shape, fill_value=fill, dtype="int64")]
     flat = b.add("view", [x], TensorType(source.dtype, (total,)), size=(total,))
     flags = b.add("ne", [flat, None], TensorType(BOOL, (total,)), other=0)
     ends = running(b, flags)
@@ -100,17 +103,6 @@ def rewrite_nonzero(b: GraphBuilder, node: Node) -> Sequence[str]:
         found = b.add("remainder", [found, None], line(count), other=source.shape[axis])
         columns.append(b.add("masked_fill", [found, beyond, None], line(count), value=fill))
     return [b.add("stack", columns, t, dim=1)]
-
-
-def raise_rank(node: Node) -> None:
-    """Refuse forms without positions.
-
-    Raises:
-        MojoaccelError: MA302.
-    """
-    from mojoaccel.errors import error
-
-    raise error("MA302", f"{node.op} of a scalar or of no positions", loc=node.loc)
 
 
 OPS = (

@@ -158,6 +158,8 @@ def view_diagonal(node: Node, view: View) -> View:
 
 def view_unfold(node: Node, view: View) -> View:
     """``aten.unfold``: overlapping windows along one axis."""
+    if not view.shape:  # a scalar has one window
+        return replace(view, shape=node.output.type.shape, strides=(1,))
     axis = axis_of(node, len(view.shape), "dimension")
     step = int(node.attr("step"))
     strides = list(view.strides)

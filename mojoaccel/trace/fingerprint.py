@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import metadata
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 import torch
@@ -95,8 +97,37 @@ def stable(value: Any, depth: int = 0) -> Any:
         return [stable(v, depth + 1) for v in value]
     if isinstance(value, Mapping):
         return {str(k): stable(v, depth + 1) for k, v in value.items()}
+    if isinstance(value, (partial, FunctionType)):
+        return describe_function(value, depth + 1)
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def describe_function(function: FunctionType | partial[Any], depth: int) -> list[Any]:
+    """Describe a function by its name, its code and what it has bound.
+
+    Names alone do not tell lambdas apart.
+    """
+    if isinstance(function, partial):
+        return ["partial", stable([function.func, function.args, function.keywords], depth)]
+    cells = [c.cell_contents for c in function.__closure__ or () if c != CellType()]
+    bound = [function.__defaults__, function.__kwdefaults__, cells]
+    name = f"{function.__module__}.{function.__qualname__}"
+    return [name, describe_code(function.__code__), stable(bound, depth)]
+
+
+def describe_code(code: CodeType) -> list[Any]:
+    """Describe compiled code, that of the functions made in it included."""
+
+    def constant(value: Any) -> Any:
+        if isinstance(value, CodeType):
+            return describe_code(value)
+        if isinstance(value, frozenset):  # in an order of its own in every process
+            return sorted(map(repr, value))
+        return repr(value)
+
+    constants = [constant(c) for c in code.co_consts]
+    return [code.co_code.hex(), list(code.co_names), list(code.co_varnames), constants]
 
 
 def describe_leaf(leaf: Any) -> Any:

@@ -57,6 +57,10 @@ DROPPED = frozenset(
 """Arguments that do not change the values computed."""
 
 
+AT_ITEM = {"aten.select.int": 2, "aten.select_scatter.default": 3}
+"""Calls that may take their position from a tensor, and which argument it is."""
+
+
 def overload_name(target: Any) -> str:
     """Return ``aten.add.Tensor`` for an operator overload."""
     return str(target)
@@ -149,7 +153,24 @@ class Importer:
             for i in range(len(value) if isinstance(value, (tuple, list)) else 0):
                 self.names[f"{fx.name}.{i}"] = fx.name
             return
+        if name in AT_ITEM and _is_item(fx.args[AT_ITEM[name]]):
+            self._add_at_item(fx, value)
+            return
         self._add(fx, record, value)
+
+    def _add_at_item(self, fx: Any, value: Any) -> None:
+        """Import a select (or select_scatter) at a position that a tensor holds, as an index.
+
+        Python's ``x[i]`` takes a tensor without dimensions for a number.
+        """
+        source, *written = (self.names[a.name] for a in fx.args[:-2])
+        dim, item = fx.args[-2:]
+        rank = len(fx.args[0].meta["val"].shape)
+        place = (*(None,) * (dim % rank), self.names[item.args[0].name])
+        op, attrs = ("index_put", {"accumulate": False}) if written else ("index", {})
+        output = self.define(fx.name, fx.name, value)
+        inputs = (source, *place, *written)
+        self.nodes.append(Node(op, inputs, make_attrs(attrs), (output,), source_of(fx), fx.name))
 
     def _add(self, fx: Any, record: OpDef, value: Any) -> None:
         inputs, attrs = self.read_arguments(fx, record)
@@ -201,6 +222,8 @@ class Importer:
             return [self._operand(a) for a in argument]
         if _is_operand(argument):
             return [self._operand(argument)]
+        if _is_item(argument):  # x * i.item(): the tensor serves as well
+            return [self.names[argument.args[0].name]]
         if argument is not None:
             bound[name] = argument
         return [None]
@@ -235,6 +258,14 @@ def bind_arguments(fx: Any) -> dict[str, Any]:
         else:
             bound[argument.name] = fx.kwargs.get(argument.name, argument.default_value)
     return bound
+
+
+def _is_item(argument: Any) -> bool:
+    """Whether an argument is the number in a tensor without dimensions."""
+    return isinstance(argument, torch.fx.Node) and str(argument.target) in (
+        "aten._local_scalar_dense.default",
+        "aten.item.default",
+    )
 
 
 def _check_strided(fx: Any) -> None:

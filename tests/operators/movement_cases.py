@@ -125,6 +125,8 @@ def read_cases() -> list[Case]:
         ("index_select", lambda a, p: a.index_select(1, p), (s, i[0])), ("index_select_0d", lambda a, p: a.index_select(0, p), (rand(), torch.tensor([0]))),
         ("index_select_scalar", lambda a, p: a.index_select(0, p), (s, torch.tensor(2))), ("index_select_i32", lambda a, p: a.index_select(2, p), (x, torch.tensor([3, 3]).int())), ("index_select_empty", lambda a, p: a.index_select(0, p[:0]), (s, i[0])),
         ("where_index", lambda a, p: torch.where(p[:, :1] > 2, a[:3, :4], a[p[:, 0]][:, :4]), (s, i)),
+        ("index_item", at(0), (s, torch.tensor(3))), ("index_item_last", at(..., 0), (x, torch.tensor(-2))), ("index_item_pair", lambda a, p: a[p, p - 2], (s, torch.tensor(3))),
+        ("assign_item", lambda a, p: torch.select_scatter(a, a[0, :6] * 2, 1, p.item()), (s, torch.tensor(3))), ("scale_item", lambda a, p: a * p.item(), (s, torch.tensor(3))),
         ("unsafe_index", lambda a, p: torch.ops.aten._unsafe_index(a, [None, p]), (s, i)),
         ("masked_index", lambda a, m, p: torch.ops.aten._unsafe_masked_index(a, m[0], [None, p], 9.0), (s, b[:, :6], torch.tensor([0, 1, 2, 3, 4, 5]))),
     ]  # fmt: skip
