@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mojoaccel.errors import error
-from mojoaccel.ir.types import BOOL, F64, I64
+from mojoaccel.ir.types import BOOL, F32, F64, I64, DType
 from mojoaccel.ops.registry import OpDef, Pointwise, PointwiseContext
 
 
@@ -26,22 +26,24 @@ def arange(p: PointwiseContext) -> str:
 def linspace(p: PointwiseContext) -> str:
     """`steps` numbers from start to end, counted from the nearer end as torch.linspace does.
 
-    Integers are cut from the same line in float64.
+    Integers are cut from the line between the integer ends, in float64.
     """
-    return p.body.cast(_line(p), p.dtype)
+    return p.body.cast(_line(p, p.dtype if p.dtype.is_float else F64), p.dtype)
 
 
 def logspace(p: PointwiseContext) -> str:
     """The powers base ** linspace(start, end)."""
-    line = _line(p)
-    dtype = p.body.dtypes[line]
+    dtype = p.dtype if p.dtype.is_float else F64
+    # PyTorch walks the exponents of integer powers in float32.
+    line = p.body.cast(_line(p, p.dtype if p.dtype.is_float else F32), dtype)
     base = p.body.const(float(p.node.attr("base", 10.0)), dtype)
     return p.body.cast(p.call("pow", base, line), p.dtype)
 
 
-def _line(p: PointwiseContext) -> str:
-    dtype = p.dtype if p.dtype.is_float else F64
+def _line(p: PointwiseContext, dtype: DType) -> str:
     start, end = float(p.node.attr("start")), float(p.node.attr("end"))
+    if not p.dtype.is_float:
+        start, end = float(int(start)), float(int(end))
     steps = p.result.shape[0]
     if not isinstance(steps, int):
         raise error("MA302", f"{p.node.op} with a dynamic number of steps", loc=p.node.loc)
