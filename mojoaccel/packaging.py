@@ -124,9 +124,9 @@ def _spec(value: Value) -> TensorSpec:
 
 def runs_here(target: Target) -> bool:
     """Whether this machine can run code for `target`."""
-    from mojoaccel.artifact.host import architecture, processor_flags
+    from mojoaccel.artifact.host import architecture, usable_flags
 
-    missing = set(target.required_features) - processor_flags()
+    missing = set(target.required_features) - usable_flags()
     return target.arch == architecture() and not missing
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from functools import cache
@@ -23,6 +24,29 @@ def processor_flags() -> frozenset[str]:
     except OSError:
         pass
     return frozenset()
+
+
+@cache
+def usable_flags() -> frozenset[str]:
+    """Return the flags of `processor_flags` that this process may use: AMX needs permission.
+
+    The kernel allows AMX tiles to a process that asks (arch_prctl, Linux 5.16), unless a filter of
+    system calls forbids it; without, the first tile instruction ends the process.
+    """
+    flags = processor_flags()
+    if "amx_tile" in flags and not request_amx():
+        return frozenset(f for f in flags if not f.startswith("amx"))
+    return flags
+
+
+def request_amx() -> bool:
+    """Ask the kernel for permission to use AMX tiles, as every AMX program must."""
+    arch_prctl, req_xcomp_perm, tile_data = 158, 0x1023, 18
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        return bool(libc.syscall(arch_prctl, req_xcomp_perm, tile_data) == 0)
+    except OSError:
+        return False
 
 
 def architecture() -> str:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mojoaccel.cli.console import Console
 from mojoaccel.errors import CODES, ExitCode, error
 
-MARKS = {"pass": "ok  ", "warn": "warn", "fail": "FAIL", "skip": "skip"}
+if TYPE_CHECKING:
+    from mojoaccel.doctor.check import Check, Finding
+
+MARKS = ("pass", "warn", "fail", "skip")
 
 
 def doctor_command(
     check: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="Run this check (and what it needs).")
+        list[str] | None,
+        typer.Option(metavar="ID", help="Run this check or group (and what it needs)."),
     ] = None,
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="Repair what can be repaired safely; says each step first."),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --fix: agree to steps that would be asked about.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if there are warnings.")] = False,
     explain: Annotated[
         str | None, typer.Option(metavar="CODE", help="Explain an error code, MA203 for one.")
     ] = None,
@@ -23,6 +37,9 @@ def doctor_command(
         bool, typer.Option("--ops", help="List the supported PyTorch operators.")
     ] = False,
     mojo: Annotated[str | None, typer.Option(metavar="PATH", help="The compiler to use.")] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a report for an issue, without names.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say what is wrong with the installation, and what to do about it."""
@@ -33,49 +50,72 @@ def doctor_command(
     if ops:
         _operators(console)
         return
-    from mojoaccel.doctor.check import Facts, Finding, exit_code, run_checks
+    from mojoaccel.doctor.check import Facts, exit_code, run_checks
+    from mojoaccel.doctor.report import finding_lines, markdown_report, summary_line
     from mojoaccel.doctor.table import CHECKS
 
-    known = {c.id: c for c in CHECKS}
+    findings: list[Finding] = []
+    with console.working() as show:
+        for found in run_checks(_wanted(CHECKS, check or []), Facts(mojo)):
+            show(found.title)
+            findings.append(found)
+            if not json and not markdown:
+                console.data("\n".join(finding_lines(found)))
+    code = exit_code(findings, strict=strict)
+    if json:
+        counts = {s: sum(f.outcome.status == s for f in findings) for s in MARKS}
+        rows = [f.to_json() for f in findings]
+        console.document("doctor", {"ok": code == ExitCode.OK, "counts": counts, "checks": rows})
+    elif markdown:
+        console.data(markdown_report(findings))
+    else:
+        console.data(summary_line(findings))
+    if fix:
+        _repair(console, findings, yes)
+    raise typer.Exit(int(code))
+
+
+def _wanted(checks: Sequence[Check], names: Sequence[str]) -> list[Check]:
+    """Return the named checks (or groups) and what they need, in order; all without names."""
+    known = {c.id: c for c in checks}
+    groups = {c.id.split(".")[0] for c in checks}
     wanted: set[str] = set()
-    pending = list(check or known)
+    pending = list(names or known)
     while pending:
         name = pending.pop()
+        if name in groups:
+            pending.extend(i for i in known if i.startswith(f"{name}."))
+            continue
         if name not in known:
             raise error(
                 "MA903", f"no check is called {name}", notes=[f"checks: {', '.join(known)}"]
             )
         wanted.add(name)
         pending.extend(n for n in known[name].needs if n not in wanted)
-    findings: list[Finding] = []
-    with console.working() as show:
-        for found in run_checks([c for c in CHECKS if c.id in wanted], Facts(mojo)):
-            show(found.title)
-            findings.append(found)
-            if not json:
-                _print(console, found)
-    counts = {s: sum(f.outcome.status == s for f in findings) for s in MARKS}
-    code = exit_code(findings)
-    if json:
-        rows = [f.to_json() for f in findings]
-        console.document("doctor", {"ok": code == ExitCode.OK, "counts": counts, "checks": rows})
-    else:
-        summary = f"{counts['pass']} ok, {counts['warn']} warnings, {counts['fail']} failures"
-        console.data(f"{summary}, {counts['skip']} skipped")
-    raise typer.Exit(int(code))
+    return [c for c in checks if c.id in wanted]
 
 
-def _print(console: Console, found: object) -> None:
-    from mojoaccel.doctor.check import Finding
+def _repair(console: Console, findings: Sequence[Finding], yes: bool) -> None:
+    """Do what the findings offer, each step said first; on stderr, for stdout is the report."""
+    repairs = [(f.id, f.outcome.repair) for f in findings if f.outcome.repair is not None]
+    if not repairs:
+        console.say("nothing here can be repaired safely; see the commands above")
+    for name, repair in repairs:
+        console.say(f"{name}: {repair.step}")
+        if repair.asks and not yes and not _agreed():
+            console.say("  left alone")
+            continue
+        try:
+            repair.act()
+        except OSError as e:
+            console.say(f"  failed: {e.strerror or e}")
+        else:
+            console.say("  done; run mojoaccel doctor again")
 
-    assert isinstance(found, Finding)
-    outcome = found.outcome
-    console.data(f"{MARKS[outcome.status]}  {found.id:<22}  {outcome.summary}")
-    if outcome.status in ("warn", "fail"):
-        for line in outcome.evidence:
-            console.data(f"      {line}")
-        if outcome.hint:
-            console.data(f"      hint: {outcome.hint}")
+
+def _agreed() -> bool:
+    """Ask on a terminal; without one nobody agrees."""
+    return sys.stdin.isatty() and typer.confirm("  go on?", err=True)
 
 
 def _operators(console: Console) -> None:

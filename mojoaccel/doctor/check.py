@@ -5,18 +5,38 @@ Ids are stable (``group.name``): scripts and issues refer to them. Nothing here 
 
 from __future__ import annotations
 
+import shlex
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from mojoaccel.errors import CODES, ExitCode, MojoaccelError
 from mojoaccel.products import Target
 from mojoaccel.targets.probe import Machine, detect, probe
-from mojoaccel.toolchain.mojo import MojoCompiler, find_compiler
+from mojoaccel.toolchain.mojo import Finished, MojoCompiler, find_compiler
 
 STATUSES = ("pass", "warn", "fail", "skip")
+
+SECONDS = 19.0
+"""Time for all checks together; people who look for help do not wait longer than 20 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Something that ``doctor --fix`` may do: safe, and undone by hand in one step.
+
+    Attributes:
+        step: What will be done, said before it is.
+        act: Does it.
+        asks: Whether the user must agree first (it touches what mojoaccel did not make).
+    """
+
+    step: str
+    act: Callable[[], object]
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +46,23 @@ class Outcome:
     Attributes:
         status: ``pass`` | ``warn`` (works, but not as well as it could) | ``fail`` (compiling or
             running will not work) | ``skip`` (nothing to check here).
-        summary: One sentence.
-        evidence: What was seen: paths, versions, messages.
-        hint: What to do.
+        summary: What was found, one sentence.
+        evidence: What was seen: paths, commands with exit code and output, versions, messages.
+        hint: What to do, in words.
+        expected: What should have been found.
+        fix: What to do, as a command to copy.
+        reference: Where more is written: a document, an issue, an error code.
+        repair: What ``--fix`` may do about it.
     """
 
     status: str
     summary: str
     evidence: tuple[str, ...] = ()
     hint: str = ""
+    expected: str = ""
+    fix: str = ""
+    reference: str = ""
+    repair: Repair | None = None
 
 
 def passed(summary: str, *evidence: str) -> Outcome:
@@ -42,14 +70,14 @@ def passed(summary: str, *evidence: str) -> Outcome:
     return Outcome("pass", summary, evidence)
 
 
-def warned(summary: str, *evidence: str, hint: str = "") -> Outcome:
+def warned(summary: str, *evidence: str, **more: Any) -> Outcome:
     """Return an outcome that costs something but stops nothing."""
-    return Outcome("warn", summary, evidence, hint)
+    return Outcome("warn", summary, evidence, **more)
 
 
-def failed(summary: str, *evidence: str, hint: str = "") -> Outcome:
+def failed(summary: str, *evidence: str, **more: Any) -> Outcome:
     """Return an outcome that stops compiling or running."""
-    return Outcome("fail", summary, evidence, hint)
+    return Outcome("fail", summary, evidence, **more)
 
 
 def skipped(summary: str, *evidence: str) -> Outcome:
@@ -116,19 +144,56 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """Return a flat JSON object."""
-        rest = asdict(self.outcome)
-        return {"id": self.id, "title": self.title, **rest, "seconds": round(self.seconds, 3)}
+        outcome = self.outcome
+        return {
+            "id": self.id,
+            "title": self.title,
+            "status": outcome.status,
+            "summary": outcome.summary,
+            "expected": outcome.expected,
+            "evidence": list(outcome.evidence),
+            "hint": outcome.hint,
+            "fix": outcome.fix,
+            "reference": outcome.reference,
+            "seconds": round(self.seconds, 3),
+        }
 
 
-def run_checks(checks: Iterable[Check], facts: Facts) -> Iterator[Finding]:
-    """Run checks in order, each finding as soon as it is there."""
+def run_checks(
+    checks: Iterable[Check], facts: Facts, seconds: float = SECONDS
+) -> Iterator[Finding]:
+    """Run checks in order, each finding as soon as it is there, in at most `seconds` in all.
+
+    A check that hangs (on a dead network folder, say) is left behind in its thread.
+    """
     status: dict[str, str] = {}
+    deadline = time.monotonic() + seconds
     for check in checks:
         began = time.perf_counter()
         lame = [n for n in check.needs if status.get(n, "pass") in ("fail", "skip")]
-        outcome = skipped(f"needs {', '.join(lame)}") if lame else _attempt(check, facts)
+        if lame:
+            outcome = skipped(f"needs {', '.join(lame)}")
+        else:
+            outcome = _in_time(check, facts, deadline - time.monotonic())
         status[check.id] = outcome.status
         yield Finding(check.id, check.title, outcome, time.perf_counter() - began)
+
+
+def _in_time(check: Check, facts: Facts, seconds: float) -> Outcome:
+    if seconds <= 0:
+        return skipped("no time was left for it", "run it alone: --check " + check.id)
+    results: list[Outcome] = []
+    thread = threading.Thread(target=lambda: results.append(_attempt(check, facts)), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if results:
+        return results[0]
+    return failed(
+        f"it did not end within {seconds:.0f} s",
+        expected="an answer within seconds",
+        hint="something it looks at hangs: a folder on a dead network share, a program",
+        fix=f"mojoaccel doctor --check {check.id}",
+    )
 
 
 def _attempt(check: Check, facts: Facts) -> Outcome:
@@ -136,14 +201,29 @@ def _attempt(check: Check, facts: Facts) -> Outcome:
         return check.run(facts)
     except MojoaccelError as e:
         first = e.diagnostics[0]
-        hint = first.hint or CODES[first.code].hint
-        return failed(f"{first.code} {first.message}", *first.notes, hint=hint)
+        info = CODES[first.code]
+        return failed(
+            f"{first.code} {first.message}",
+            *first.notes,
+            hint=first.hint or info.hint,
+            expected="no error",
+            fix=f"mojoaccel doctor --explain {first.code}",
+            reference=first.code,
+        )
     except Exception as e:  # one broken check must not hide the others
         return failed(f"the check itself failed: {type(e).__name__}: {e}")
 
 
-def exit_code(findings: Iterable[Finding]) -> ExitCode:
-    """Return 3 if anything failed, else 0: warnings are for people."""
-    if any(f.outcome.status == "fail" for f in findings):
+def exit_code(findings: Iterable[Finding], *, strict: bool = False) -> ExitCode:
+    """Return 3 if anything failed, 1 if `strict` and anything was warned of, else 0."""
+    statuses = {f.outcome.status for f in findings}
+    if "fail" in statuses:
         return ExitCode.ENVIRONMENT
-    return ExitCode.OK
+    return ExitCode.COMPILE_FAILED if strict and "warn" in statuses else ExitCode.OK
+
+
+def said(finished: Finished) -> str:
+    """Return a command that was run, its exit code and the last line of its output."""
+    line = (finished.stdout.strip() or finished.stderr.strip() or "no output").splitlines()[-1]
+    how = "stopped, no answer" if finished.returncode is None else f"exit {finished.returncode}"
+    return f"{shlex.join(finished.command)} -> {how}: {line}"

@@ -1,13 +1,17 @@
-"""Every check, in the order they run: what others need comes first."""
+"""Every check, in the order they run: what others need comes first, what takes long last."""
 
 from __future__ import annotations
 
-from mojoaccel.doctor import building, compiler, folders, machine, packages
+from mojoaccel.doctor import cache, gpu, max, mojo, python, retired, runtime, serving, system
 
 CHECKS = (
-    *packages.CHECKS,
-    *machine.CHECKS,
-    *compiler.CHECKS,
-    *folders.CHECKS,
-    *building.CHECKS,
+    *system.CHECKS,
+    *python.CHECKS,
+    *mojo.CHECKS,
+    *retired.CHECKS,
+    *max.CHECKS,
+    *gpu.CHECKS,
+    *cache.CHECKS,
+    *runtime.CHECKS,
+    *serving.CHECKS,
 )

@@ -19,7 +19,7 @@ import numpy as np
 
 from mojoaccel.artifact.archive import open_folder
 from mojoaccel.artifact.hashing import file_digest, remembered_digest
-from mojoaccel.artifact.host import architecture, processor_flags, system, usable_processors
+from mojoaccel.artifact.host import architecture, system, usable_flags, usable_processors
 from mojoaccel.artifact.manifest import Manifest, read_manifest
 from mojoaccel.errors import error
 from mojoaccel.paths import cache_root
@@ -61,7 +61,7 @@ def check_platform(manifest: Manifest) -> None:
     if manifest.system != system() or manifest.arch != architecture():
         made = f"{manifest.system} on {manifest.arch}"
         raise error("MA705", f"compiled for {made}, this is {system()} on {architecture()}")
-    missing = [f for f in manifest.required_features if f not in processor_flags()]
+    missing = [f for f in manifest.required_features if f not in usable_flags()]
     if missing:
         raise error("MA701", f"this processor lacks {', '.join(missing)}")
 

@@ -6,13 +6,12 @@ number and loses features (or assumes ones the hypervisor hides).
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from mojoaccel.artifact.host import limit_cores
+from mojoaccel.artifact.host import limit_cores, request_amx
 from mojoaccel.artifact.limits import cpu_quota, memory_limit
 from mojoaccel.errors import error
 from mojoaccel.products import Target, digest_json
@@ -146,16 +145,6 @@ def _from_cpuinfo_package(fields: dict[str, str]) -> tuple[frozenset[str], dict[
         "model name": info.get("brand_raw", ""),
     }
     return frozenset(info.get("flags") or ()), {**named, **fields}
-
-
-def request_amx() -> bool:
-    """Ask the kernel for permission to use AMX tiles, as every AMX program must."""
-    arch_prctl, req_xcomp_perm, tile_data = 158, 0x1023, 18
-    try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        return bool(libc.syscall(arch_prctl, req_xcomp_perm, tile_data) == 0)
-    except OSError:
-        return False
 
 
 def cache_bytes(level: int, kind: str) -> int | None:

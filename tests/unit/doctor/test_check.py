@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -21,6 +22,18 @@ from mojoaccel.doctor.check import (
 from mojoaccel.doctor.table import CHECKS
 from mojoaccel.errors import ExitCode, error
 
+GROUPS = {
+    "system": "os processor amx cores memory shm libc clock entropy",
+    "python": "python numpy torch optional kernels",
+    "mojo": "found version lookalikes alias links packages variables linker formatter retired home",
+    "max": "package serve",
+    "gpu": "nvidia others",
+    "cache": "home own compiler temporary",
+    "runtime": "processor end-to-end",
+    "serving": "packages port",
+}
+IDS = [f"{group}.{name}" for group, names in GROUPS.items() for name in names.split()]
+
 
 def findings(*checks):
     return list(run_checks(checks, Facts()))
@@ -34,14 +47,7 @@ def raising(exception):
 
 
 def test_ids_are_stable_and_needs_come_first():
-    assert [c.id for c in CHECKS] == [
-        *("packages.python", "packages.numpy", "packages.torch", "packages.optional"),
-        *("packages.kernels", "machine.processor", "machine.amx", "machine.cores"),
-        *("machine.memory", "machine.libc", "machine.gpu", "compiler.found"),
-        *("compiler.lookalikes", "compiler.pairing", "compiler.retired", "folders.home"),
-        *("folders.cache", "folders.compiler-cache", "folders.temporary", "build.end-to-end"),
-        "build.formatter",
-    ]
+    assert [c.id for c in CHECKS] == IDS
     for number, check in enumerate(CHECKS):
         assert re.fullmatch(r"[a-z]+\.[a-z-]+", check.id)
         assert set(check.needs) <= {c.id for c in CHECKS[:number]}
@@ -82,7 +88,20 @@ def test_only_failures_count():
     good = findings(*(Check("a.b", "x", lambda f, o=o: o("")) for o in (passed, warned, skipped)))
     bad = findings(Check("a.b", "x", lambda facts: failed("")))
     assert exit_code(good) == ExitCode.OK
+    assert exit_code(good, strict=True) == ExitCode.COMPILE_FAILED
+    assert exit_code(findings(*(Check("a.b", "x", lambda f: passed("")),)), strict=True) == 0
     assert exit_code([*good, *bad]) == ExitCode.ENVIRONMENT
+
+
+def test_a_check_that_hangs_is_left_behind():
+    slow = Check("a.b", "x", lambda facts: time.sleep(60) or passed(""))
+    after = Check("a.c", "y", lambda facts: passed(""))
+    began = time.monotonic()
+    first, second = run_checks([slow, after], Facts(), seconds=0.2)
+    assert time.monotonic() - began < 5
+    assert "did not end within" in first.outcome.summary
+    assert first.outcome.fix == "mojoaccel doctor --check a.b"
+    assert second.outcome.status == "skip"
 
 
 def test_json_form():
@@ -94,13 +113,16 @@ def test_json_form():
         "title": "title",
         "status": "warn",
         "summary": "text",
+        "expected": "",
         "evidence": ["seen"],
         "hint": "do",
+        "fix": "",
+        "reference": "",
     }
 
 
 def test_every_check_here_ends_in_a_status():
-    quick = [c for c in CHECKS if not c.id.startswith("build.")]
+    quick = [c for c in CHECKS if not c.id.startswith("runtime.")]
     for found in run_checks(quick, Facts()):
         assert found.outcome.status in STATUSES
         assert found.outcome.summary
@@ -112,7 +134,7 @@ def test_doctor_never_imports_torch():
         "import sys\n"
         "from mojoaccel.doctor.check import Facts, run_checks\n"
         "from mojoaccel.doctor.table import CHECKS\n"
-        "list(run_checks([c for c in CHECKS if c.id.startswith('packages')], Facts()))\n"
+        "list(run_checks([c for c in CHECKS if c.id.startswith('python')], Facts()))\n"
         "assert 'torch' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)

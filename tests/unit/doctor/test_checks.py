@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from mojoaccel.doctor import building, compiler, folders, machine, packages
+from mojoaccel.doctor import cache, gpu, mojo, python, retired, runtime, system
 from mojoaccel.doctor.check import Check, Facts, run_checks
 from mojoaccel.targets.gpu import Gpu, GpuReport
 from mojoaccel.targets.probe import probe
+from mojoaccel.toolchain import format as format_
+from mojoaccel.toolchain import inventory
 from mojoaccel.toolchain.mojo import Finished, MojoCompiler
 
 
@@ -56,22 +58,23 @@ def facts(**changes):
 def test_compiler_says_where_it_comes_from(tmp_path):
     found = Facts()
     found.compiler = MojoCompiler(tmp_path / "mojo", tmp_path, None, "1.2.0", "ab", "variable")
-    outcome = compiler.found(found)
+    outcome = mojo.found(found)
     assert outcome.status == "pass"
     assert outcome.summary == "Mojo 1.2.0 (ab), chosen by MOJOACCEL_MOJO"
 
 
 def test_missing_compiler_says_what_to_install(tmp_path):
-    check = Check("compiler.found", "", compiler.found)
+    check = Check("mojo.found", "", mojo.found)
     [found] = run_checks([check], Facts(str(tmp_path / "none")))
     assert found.outcome.status == "fail"
     assert "pip install mojo-compiler==1.2.0" in found.outcome.hint
+    assert found.outcome.reference == "MA101"
 
 
 def test_lookalikes(on_path):
-    assert compiler.lookalikes(Facts()).status == "pass"
+    assert mojo.lookalikes(Facts()).status == "pass"
     on_path("mojo", "#!/usr/bin/perl\n")
-    outcome = compiler.lookalikes(Facts())
+    outcome = mojo.lookalikes(Facts())
     assert outcome.status == "warn"
     assert "Mojolicious" in outcome.evidence[0]
 
@@ -93,8 +96,10 @@ def test_lookalikes(on_path):
     ],
 )
 def test_pairing(monkeypatch, installed, status, says):
-    monkeypatch.setattr(compiler, "metadata", FakeMetadata(**installed))
-    outcome = compiler.pairing(Facts())
+    fake = FakeMetadata(**installed)
+    monkeypatch.setattr(python, "metadata", fake)
+    monkeypatch.setattr(inventory, "metadata", fake)
+    outcome = mojo.packages(Facts())
     assert outcome.status == status
     assert says in " ".join(outcome.evidence)
 
@@ -102,11 +107,11 @@ def test_pairing(monkeypatch, installed, status, says):
 def test_former_installers(on_path, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("MODULAR_AUTH", raising=False)
-    assert compiler.retired(Facts()).status == "pass"
+    assert retired.installers(Facts()).status == "pass"
     on_path("magic", "")
     (tmp_path / ".modular" / "pkg").mkdir(parents=True)
     monkeypatch.setenv("MODULAR_AUTH", "mut_0")
-    outcome = compiler.retired(Facts())
+    outcome = retired.installers(Facts())
     assert outcome.status == "warn"
     assert len(outcome.evidence) == 3
 
@@ -117,29 +122,29 @@ def test_former_installers(on_path, monkeypatch, tmp_path):
 def test_home(monkeypatch, tmp_path):
     monkeypatch.delenv("MODULAR_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert folders.home(Facts()).status == "pass"
+    assert cache.home(Facts()).status == "pass"
     monkeypatch.delenv("HOME")
     monkeypatch.setenv("MOJOACCEL_CACHE_DIR", str(tmp_path))
-    outcome = folders.home(Facts())
+    outcome = cache.home(Facts())
     assert outcome.status == "warn"
     assert outcome.evidence == ("HOME=(unset)", f"MODULAR_HOME={tmp_path}/modular")
 
 
 def test_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("MOJOACCEL_CACHE_DIR", str(tmp_path / "cache"))
-    assert folders.cache(Facts()).status == "pass"
+    assert cache.cache(Facts()).status == "pass"
     assert list((tmp_path / "cache").iterdir()) == []
     (tmp_path / "file").touch()
     monkeypatch.setenv("MOJOACCEL_CACHE_DIR", str(tmp_path / "file" / "below"))
-    outcome = folders.cache(Facts())
+    outcome = cache.cache(Facts())
     assert outcome.status == "warn"
     assert "MOJOACCEL_CACHE_DIR" in outcome.hint
 
 
 def test_little_space(monkeypatch, tmp_path):
     monkeypatch.setenv("MOJOACCEL_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(folders.shutil, "disk_usage", lambda p: types.SimpleNamespace(free=10**6))
-    assert folders.cache(Facts()).status == "warn"
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda p: types.SimpleNamespace(free=10**6))
+    assert cache.cache(Facts()).status == "warn"
 
 
 @pytest.mark.parametrize(
@@ -153,21 +158,21 @@ def test_little_space(monkeypatch, tmp_path):
 def test_compiler_cache(monkeypatch, tmp_path, said, status):
     (tmp_path / "file").touch()
     said = replace(said, stdout=said.stdout.replace("{tmp}", str(tmp_path)))
-    monkeypatch.setattr(folders, "run", lambda *args, **kwargs: said)
+    monkeypatch.setattr(cache, "run", lambda *args, **kwargs: said)
     found = Facts()
     found.compiler = MojoCompiler(tmp_path / "mojo", tmp_path, None, "1.2.0", "ab", "PATH")
-    assert folders.compiler_cache(found).status == status
+    assert cache.compiler_cache(found).status == status
 
 
 def test_temporary_folder(monkeypatch, tmp_path):
-    monkeypatch.setattr(folders.tempfile, "gettempdir", lambda: str(tmp_path))
-    assert folders.temporary(Facts()).status == "pass"
+    monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert cache.temporary(Facts()).status == "pass"
     flags = types.SimpleNamespace(f_flag=os.ST_NOEXEC)
-    monkeypatch.setattr(folders.os, "statvfs", lambda path: flags)
-    assert folders.temporary(Facts()).status == "warn"
+    monkeypatch.setattr(cache.os, "statvfs", lambda path: flags)
+    assert cache.temporary(Facts()).status == "warn"
     (tmp_path / "file").touch()
-    monkeypatch.setattr(folders.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
-    assert folders.temporary(Facts()).status == "fail"
+    monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
+    assert cache.temporary(Facts()).status == "fail"
 
 
 # -- packages ---------------------------------------------------------------------------------
@@ -176,20 +181,20 @@ def test_temporary_folder(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("check", "installed", "status"),
     [
-        (packages.numpy, {}, "fail"),
-        (packages.numpy, {"numpy": ("1.21.0", [])}, "fail"),
-        (packages.numpy, {"numpy": ("2.4.6", [])}, "pass"),
-        (packages.torch, {}, "warn"),
-        (packages.torch, {"torch": ("2.12.1", [])}, "warn"),
-        (packages.torch, {"torch": ("2.14.0", [])}, "warn"),
-        (packages.torch, {"torch": ("2.13.0+cpu", [])}, "pass"),
+        (python.numpy, {}, "fail"),
+        (python.numpy, {"numpy": ("1.21.0", [])}, "fail"),
+        (python.numpy, {"numpy": ("2.4.6", [])}, "pass"),
+        (python.torch, {}, "warn"),
+        (python.torch, {"torch": ("2.12.1", [])}, "warn"),
+        (python.torch, {"torch": ("2.14.0", [])}, "warn"),
+        (python.torch, {"torch": ("2.13.0+cpu", [])}, "pass"),
     ],
 )
 def test_versions(monkeypatch, check, installed, status):
-    monkeypatch.setattr(packages, "metadata", FakeMetadata(**installed))
+    monkeypatch.setattr(python, "metadata", FakeMetadata(**installed))
     outcome = check(Facts())
     assert outcome.status == status
-    assert bool(outcome.hint) == (status != "pass")
+    assert bool(outcome.fix) == (status != "pass")
 
 
 @pytest.mark.parametrize(
@@ -202,15 +207,15 @@ def test_versions(monkeypatch, check, installed, status):
 def test_kind_of_torch_build(monkeypatch, tmp_path, text, says):
     (tmp_path / "version.py").write_text(text)
     spec = types.SimpleNamespace(origin=str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: spec)
-    monkeypatch.setattr(packages, "metadata", FakeMetadata(torch=("2.13.0", [])))
-    assert says in packages.torch(Facts()).summary
+    monkeypatch.setattr(python.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(python, "metadata", FakeMetadata(torch=("2.13.0", [])))
+    assert says in python.torch(Facts()).summary
 
 
 def test_kernels(monkeypatch, tmp_path):
-    assert packages.kernels(Facts()).status == "pass"
-    monkeypatch.setattr(packages, "kernel_library", lambda: tmp_path)
-    assert packages.kernels(Facts()).status == "fail"
+    assert python.kernels(Facts()).status == "pass"
+    monkeypatch.setattr(python, "kernel_library", lambda: tmp_path)
+    assert python.kernels(Facts()).status == "fail"
 
 
 # -- machine ----------------------------------------------------------------------------------
@@ -218,18 +223,18 @@ def test_kernels(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("permitted", "status"), [(None, "skip"), (True, "pass"), (False, "warn")])
 def test_amx(permitted, status):
-    assert machine.tiles(facts(amx_permitted=permitted)).status == status
+    assert system.tiles(facts(amx_permitted=permitted)).status == status
 
 
 def test_cores():
-    outcome = machine.cores(facts(cores=8, quota=1.5))
+    outcome = system.cores(facts(cores=8, quota=1.5))
     assert outcome.summary == "2 usable processors"
     assert "1.5 by the control group's quota" in outcome.evidence
 
 
 @pytest.mark.parametrize(("size", "status"), [(None, "skip"), (4 << 30, "warn"), (8 << 30, "pass")])
 def test_memory(size, status):
-    assert machine.memory(facts(memory_bytes=size)).status == status
+    assert system.memory(facts(memory_bytes=size)).status == status
 
 
 @pytest.mark.parametrize(
@@ -237,8 +242,8 @@ def test_memory(size, status):
     [(("glibc", "2.36"), "pass"), (("glibc", "2.31"), "fail"), (("", ""), "fail")],
 )
 def test_c_library(monkeypatch, libc, status):
-    monkeypatch.setattr(machine.platform, "libc_ver", lambda: libc)
-    assert machine.c_library(Facts()).status == status
+    monkeypatch.setattr(system.platform, "libc_ver", lambda: libc)
+    assert system.c_library(Facts()).status == status
 
 
 @pytest.mark.parametrize(
@@ -250,8 +255,8 @@ def test_c_library(monkeypatch, libc, status):
     ],
 )
 def test_gpus(monkeypatch, report, status):
-    monkeypatch.setattr(machine, "read_gpus", lambda: report)
-    assert machine.gpus(Facts()).status == status
+    monkeypatch.setattr(gpu, "read_gpus", lambda: report)
+    assert gpu.nvidia(Facts()).status == status
 
 
 # -- building ---------------------------------------------------------------------------------
@@ -269,22 +274,22 @@ def test_kernel_that_does_not_work(monkeypatch, tmp_path, called, says):
     found = Facts()
     found.compiler = MojoCompiler(tmp_path / "mojo", tmp_path, None, "1.2.0", "ab", "PATH")
     library = types.SimpleNamespace(path=tmp_path / "model.so")
-    monkeypatch.setattr(building, "build", lambda *args, **kwargs: library)
-    monkeypatch.setattr(building, "run", lambda *args, **kwargs: called)
-    outcome = building.end_to_end(found)
+    monkeypatch.setattr(runtime, "build", lambda *args, **kwargs: library)
+    monkeypatch.setattr(runtime, "run", lambda *args, **kwargs: called)
+    outcome = runtime.end_to_end(found)
     assert outcome.status == "fail"
     assert says in " ".join(outcome.evidence)
 
 
 @pytest.mark.mojo
 def test_end_to_end():
-    outcome = building.end_to_end(Facts())
+    outcome = runtime.end_to_end(Facts())
     assert outcome.status == "pass"
     assert "right answer" in outcome.summary
 
 
 def test_formatter(monkeypatch, tmp_path):
-    monkeypatch.setattr(building, "find_formatter", lambda: None)
-    assert building.formatter(Facts()).status == "skip"
-    monkeypatch.setattr(building, "find_formatter", lambda: tmp_path)
-    assert building.formatter(Facts()).status == "pass"
+    monkeypatch.setattr(format_, "find_formatter", lambda: None)
+    assert mojo.formatter(Facts()).status == "skip"
+    monkeypatch.setattr(format_, "find_formatter", lambda: tmp_path)
+    assert mojo.formatter(Facts()).status == "pass"

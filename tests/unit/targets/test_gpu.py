@@ -46,7 +46,21 @@ class FakeNvml(types.ModuleType):
     def nvmlDeviceGetMemoryInfo(self, device):
         if "memory" not in device:
             raise NVMLError("not supported")
-        return types.SimpleNamespace(total=device["memory"])
+        return types.SimpleNamespace(total=device["memory"], free=device["memory"] // 2)
+
+    def nvmlSystemGetCudaDriverVersion(self):
+        return 13020
+
+    def nvmlDeviceGetMigMode(self, device):
+        if "mig" not in device:
+            raise NVMLError("not supported")
+        return [device["mig"], device["mig"]]
+
+    def nvmlDeviceGetUtilizationRates(self, device):
+        return types.SimpleNamespace(gpu=25)
+
+    def nvmlDeviceGetEnforcedPowerLimit(self, device):
+        raise NVMLError("no permission")
 
     def nvmlDeviceGetName(self, device):
         return device["name"]
@@ -68,16 +82,19 @@ def nvml(monkeypatch):
 def test_devices(nvml):
     fake = nvml(
         devices=[
-            {"name": "NVIDIA H100 PCIe", "cc": (9, 0), "memory": 85 << 30},
+            {"name": "NVIDIA H100 PCIe", "cc": (9, 0), "memory": 85 << 30, "mig": 1},
             {"name": b"NVIDIA Thor", "cc": (11, 0)},
         ]
     )
     report = read_gpus()
     assert report.status == "found"
     assert report.driver == "580.65.06"
+    assert report.cuda == "13.2"
+    assert all(g.supported for g in report.gpus)
+    assert not Gpu("Tesla V100", "sm_70", None, "GPU-1").supported
     assert report.gpus == (
-        Gpu("NVIDIA H100 PCIe", "sm_90", 85 << 30, "GPU-0"),
-        Gpu("NVIDIA Thor", "sm_110", None, "GPU-0"),
+        Gpu("NVIDIA H100 PCIe", "sm_90", 85 << 30, "GPU-0", 85 << 29, True, 0.25, None),
+        Gpu("NVIDIA Thor", "sm_110", None, "GPU-0", None, None, 0.25, None),
     )
     assert fake.open == 0
 

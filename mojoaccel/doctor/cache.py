@@ -1,0 +1,137 @@
+"""Checks of folders: home, our cache, the compiler's cache, temporary files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from mojoaccel.cache import open_cache
+from mojoaccel.config import environment
+from mojoaccel.doctor.check import Check, Facts, Outcome, Repair, failed, passed, said, warned
+from mojoaccel.paths import cache_root, set_user_cache, user_cache_file
+from mojoaccel.toolchain.mojo import VERSION_SECONDS, replacement_folders, run
+
+ROOM = 1 << 30
+"""Bytes of free space below which a large model may not fit."""
+
+
+def home(facts: Facts) -> Outcome:
+    """Look for a home folder that would make the compiler hang or rebuild everything."""
+    replaced = replacement_folders(os.environ)
+    name = environment("HOME")
+    if not replaced:
+        return passed("the home folder is usable", environment("MODULAR_HOME") or name)
+    return warned(
+        "the compiler cannot use the home folder, so mojoaccel gives it another one",
+        f"HOME={name or '(unset)'}",
+        *(f"{variable}={value}" for variable, value in replaced.items()),
+        expected="HOME is set, and everything below it may be looked up",
+        hint="by itself Mojo 1.2.0 hangs or fails here; set HOME to a folder that you can search",
+        fix="export HOME=$(getent passwd $(id -u) | cut -d: -f6)",
+        reference="modular/modular#5153",
+    )
+
+
+def cache(facts: Facts) -> Outcome:
+    """Write into mojoaccel's cache."""
+    root = cache_root()
+    problem = _write_problem(root)
+    if problem:
+        place = Path(tempfile.gettempdir()) / f"mojoaccel-{os.getuid()}"
+        return warned(
+            "the cache cannot be written; every compile starts anew",
+            problem,
+            expected="a folder that this user may write",
+            hint="set MOJOACCEL_CACHE_DIR to a writable folder",
+            fix=f"export MOJOACCEL_CACHE_DIR={place}",
+            reference="MA902",
+            repair=Repair(
+                f"write cache folder {place} into {user_cache_file()}",
+                lambda: set_user_cache(place),
+            ),
+        )
+    return _judged(root, "the cache is writable")
+
+
+def compiler_cache(facts: Facts) -> Outcome:
+    """Write into the folder where the compiler keeps what it compiled."""
+    compiler = facts.compiler
+    command = [str(compiler.path), "--print-cache-location"]
+    done = run(command, compiler.environment(), timeout=VERSION_SECONDS)
+    place = done.stdout.strip()
+    if done.returncode != 0 or not place:
+        return warned("the compiler has no cache", said(done), **_unwritable("MODULAR_CACHE_DIR"))
+    problem = _write_problem(Path(place))
+    if problem:
+        return warned(
+            "the compiler's cache cannot be written; builds are slower",
+            problem,
+            **_unwritable("MODULAR_CACHE_DIR"),
+        )
+    return passed("the compiler's cache is writable", place)
+
+
+def temporary(facts: Facts) -> Outcome:
+    """Write temporary files, and see whether libraries may be loaded from there."""
+    root = Path(tempfile.gettempdir())
+    problem = _write_problem(root)
+    if problem:
+        return failed("temporary files cannot be written", problem, **_unwritable("TMPDIR"))
+    return _judged(root, "temporary files can be written and loaded")
+
+
+def _unwritable(variable: str) -> dict[str, str]:
+    return {
+        "expected": "a writable folder",
+        "hint": f"set {variable} to one",
+        "fix": f"export {variable}=$HOME/tmp; mkdir -p $HOME/tmp",
+    }
+
+
+def _judged(folder: Path, summary: str) -> Outcome:
+    """Look at a writable folder's file system: may code be loaded from it, is there room."""
+    if os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        return warned(
+            f"libraries cannot be loaded from {folder} (mounted noexec)",
+            expected="a file system without noexec",
+            hint="set TMPDIR and MOJOACCEL_CACHE_DIR to folders on another one",
+            fix="export TMPDIR=$HOME/tmp MOJOACCEL_CACHE_DIR=$HOME/.cache/mojoaccel",
+        )
+    free = shutil.disk_usage(folder).free
+    evidence = (str(folder), f"{free / 1e9:.1f} GB free")
+    if free < ROOM:
+        return warned(
+            "little space is left",
+            *evidence,
+            expected="1 GB",
+            fix="mojoaccel cache clear",
+            repair=Repair(f"empty mojoaccel's own cache in {cache_root()}", clear_cache),
+        )
+    return passed(summary, *evidence)
+
+
+def clear_cache() -> None:
+    """Remove every product of earlier compiles."""
+    open_cache(0, lambda found: None).clear()
+
+
+def _write_problem(folder: Path) -> str:
+    """Return why no file can be made in a folder, empty if one can."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="doctor-") as file:
+            file.write(b"0" * 4096)
+            file.flush()
+    except OSError as e:
+        return f"{folder}: {e.strerror}"
+    return ""
+
+
+CHECKS = (
+    Check("cache.home", "home folder", home),
+    Check("cache.own", "mojoaccel's cache", cache),
+    Check("cache.compiler", "compiler's cache", compiler_cache, ("mojo.found",)),
+    Check("cache.temporary", "temporary files", temporary),
+)

@@ -1,0 +1,420 @@
+"""Broken installations, built for real where that can be, and what doctor says of each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from mojoaccel.doctor import cache, gpu, mojo, python, retired, serving, system
+from mojoaccel.doctor import max as max_
+from mojoaccel.doctor.check import Facts, Finding, warned
+from mojoaccel.doctor.report import finding_lines, hide, markdown_report
+from mojoaccel.paths import cache_root
+from mojoaccel.targets.gpu import Gpu, GpuReport
+
+HANGS = "#!/bin/sh\nsleep 60\n"
+JUJU = (
+    "#!/bin/sh\n"
+    "echo \"FileNotFoundError: [Errno 2] No such file or directory: 'juju': 'juju'\" >&2\nexit 1\n"
+)
+PERL = "#!/bin/sh\necho 'Invalid command \"--version\".' >&2\nexit 2\n"
+
+
+@pytest.fixture
+def shell(monkeypatch, tmp_path):
+    """An empty home and PATH; the function puts programs on it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("MODULAR_HOME", "MODULAR_CACHE_DIR", "MODULAR_AUTH", "MOJOACCEL_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    folders: list[Path] = []
+
+    def put(place: str, text: str, name: str = "mojo") -> Path:
+        path = tmp_path / place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+        if path.parent not in folders:
+            folders.append(path.parent)
+        monkeypatch.setenv("PATH", ":".join([*map(str, folders), "/usr/bin", "/bin"]))
+        return path
+
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    put.home = home
+    return put
+
+
+def modular(put, place: str) -> Path:
+    """A program laid out as Modular's compiler, that tells another version."""
+    program = put(f"{place}/bin", "")
+    program.write_bytes(b"\x7fELF" + b"\0" * 100)
+    library = program.parent.parent / "lib" / "mojo"
+    library.mkdir(parents=True)
+    (library / "std.mojoc").touch()
+    return program
+
+
+# -- programs called mojo ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "kind", "fix"),
+    [
+        ("snap/bin", HANGS, "snap", "sudo snap remove mojo"),
+        ("bin", JUJU, "snap", "sudo snap remove mojo"),
+        ("bin", "#!/usr/bin/perl\n", "mojolicious", "sudo apt remove libmojolicious-perl"),
+        ("bin", PERL, "mojolicious", "sudo apt remove libmojolicious-perl"),
+        ("lib/node_modules/mojo-cli/bin", "#!/usr/bin/env node\n", "npm", "npm uninstall -g"),
+    ],
+    ids=["snap path", "snap output", "perl file", "perl output", "npm"],
+)
+def test_other_programs_called_mojo(shell, place, text, kind, fix):
+    path = shell(place, text)
+    assert mojo.recognize(path).kind == kind
+    outcome = mojo.lookalikes(Facts())
+    assert outcome.status == "warn"
+    assert fix in outcome.fix
+    assert outcome.expected
+    assert outcome.reference
+    assert str(path) in " ".join(outcome.evidence)
+
+
+def test_a_program_that_hangs_is_stopped(shell, monkeypatch):
+    monkeypatch.setattr(mojo, "ASK_SECONDS", 0.5)
+    shell("bin", HANGS)
+    began = time.monotonic()
+    outcome = mojo.lookalikes(Facts())
+    assert time.monotonic() - began < 5
+    assert "stopped, no answer" in outcome.evidence[0]
+
+
+def test_the_snap_that_snapd_lists(shell):
+    shell("bin", "#!/bin/sh\necho 'Name  Version\nmojo  1.0.0+601'\n", "snap")
+    outcome = mojo.lookalikes(Facts())
+    assert outcome.status == "warn"
+    assert "snap list mojo -> exit 0: mojo  1.0.0+601" in outcome.evidence[0]
+
+
+def test_the_wrong_one_first(shell):
+    first = shell("snap/bin", HANGS)
+    modular(shell, "sdk")
+    outcome = mojo.lookalikes(Facts())
+    assert outcome.summary.startswith(f"a shell's `mojo` is {first}")
+
+
+def test_the_real_debian_package(shell, tmp_path):
+    if not shutil.which("apt-get", path="/usr/bin") or not shutil.which("dpkg", path="/usr/bin"):
+        pytest.skip("no apt here")
+    got = subprocess.run(
+        ["/usr/bin/apt-get", "download", "libmojolicious-perl"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        env={"PATH": "/usr/bin:/bin"},
+    )
+    packages = list(tmp_path.glob("*.deb"))
+    if got.returncode != 0 or not packages:
+        pytest.skip("the package cannot be downloaded")
+    unpack = ["/usr/bin/dpkg", "-x", str(packages[0]), str(tmp_path / "root")]
+    subprocess.run(unpack, check=True, env={"PATH": "/usr/bin:/bin"})
+    program = tmp_path / "root" / "usr" / "bin" / "mojo"
+    shell("root/usr/bin", program.read_text())
+    outcome = mojo.lookalikes(Facts())
+    assert outcome.status == "warn"
+    assert "Mojolicious" in outcome.evidence[0]
+
+
+def test_aliases_and_functions(shell):
+    assert mojo.aliases(Facts()).status == "pass"
+    (shell.home / ".bashrc").write_text("# alias mojo=no\n  alias mojo='magic run mojo'\n")
+    (shell.home / ".zshrc").write_text("mojo() { docker run mojo; }\nmojo_path=1\n")
+    outcome = mojo.aliases(Facts())
+    assert outcome.status == "warn"
+    assert [e.split(":")[1] for e in outcome.evidence] == ["2", "1"]
+
+
+def test_broken_link(shell, tmp_path):
+    path = shell("bin", "")
+    path.unlink()
+    path.symlink_to(tmp_path / "gone")
+    outcome = mojo.links(Facts())
+    assert (outcome.status, outcome.fix) == ("warn", f"rm {path}")
+
+
+# -- versions ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        ("0.26.1", "before 1.0"),
+        ("1.0.0", "before 1.1"),
+        ("1.1.0", "before 1.2"),
+        ("1.3.0", "after 1.2"),
+        ("2.0.0", "after 1.2"),
+    ],
+)
+def test_what_another_version_means(number, says):
+    assert says in mojo.changes_since(number)
+
+
+def test_another_version_on_path(shell, monkeypatch):
+    program = modular(shell, "sdk")
+    monkeypatch.setattr(mojo, "probe_version", lambda path, seconds: ("1.1.0", "ab"))
+    outcome = mojo.version(Facts())
+    assert outcome.status == "warn"
+    assert outcome.summary == f"{program} is Mojo 1.1.0"
+    assert outcome.fix == "pip install mojo-compiler==1.2.0"
+
+
+@pytest.mark.parametrize(
+    ("packages", "package", "serve"),
+    [
+        ({}, "skip", "skip"),
+        ({"max": "26.7.0", "max-core": "26.7.0", "mojo-compiler": "1.2.0"}, "pass", "warn"),
+        ({"max": "26.6.0", "max-core": "26.6.0", "mojo-compiler": "1.2.0"}, "warn", "warn"),
+        (
+            {"max": "26.7.0", "pydantic": "2", "uvicorn": "1", "fastapi": "1"},
+            "pass",
+            "pass",
+        ),
+    ],
+)
+def test_max(monkeypatch, packages, package, serve):
+    monkeypatch.setattr(max_, "installed", packages.get)
+    needs = {"26.7.0": "1.2.0", "26.6.0": "1.1.0"}
+    monkeypatch.setattr(max_, "required", lambda name: needs[packages["max-core"]])
+    assert max_.package(Facts()).status == package
+    outcome = max_.serve(Facts())
+    assert outcome.status == serve
+    if serve == "warn":
+        assert outcome.fix == 'pip install "max[serve]"'
+
+
+# -- folders ----------------------------------------------------------------------------------
+
+
+def test_variables_that_point_nowhere(shell, monkeypatch, tmp_path):
+    monkeypatch.setenv("MODULAR_CACHE_DIR", str(tmp_path / "new" / "folder"))
+    assert mojo.missing_variables(Facts()).status == "pass"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MODULAR_HOME", str(tmp_path / "file" / "below"))
+    outcome = mojo.missing_variables(Facts())
+    assert (outcome.status, outcome.fix) == ("fail", "unset MODULAR_HOME")
+
+
+def test_a_modular_folder_of_somebody_else_is_moved_only_with_consent(shell, monkeypatch):
+    folder = shell.home / ".modular"
+    assert retired.home_folder(Facts()).status == "skip"
+    folder.mkdir()
+    assert retired.home_folder(Facts()).status == "pass"
+    monkeypatch.setattr(retired.os, "getuid", lambda: 12345)
+    outcome = retired.home_folder(Facts())
+    assert outcome.status == "warn"
+    assert outcome.repair is not None
+    assert outcome.repair.asks
+    outcome.repair.act()
+    assert not folder.exists()
+    assert (shell.home / ".modular.old").is_dir()
+
+
+def test_a_cache_that_cannot_be_written_is_moved(shell, monkeypatch, tmp_path):
+    (shell.home / ".cache").write_text("a file")
+    outcome = cache.cache(Facts())
+    assert outcome.status == "warn"
+    assert outcome.fix.startswith("export MOJOACCEL_CACHE_DIR=")
+    monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path))
+    outcome = cache.cache(Facts())
+    assert outcome.repair is not None
+    outcome.repair.act()
+    assert cache_root() == tmp_path / f"mojoaccel-{os.getuid()}"
+    assert cache.cache(Facts()).status == "pass"
+
+
+def test_a_full_disk_empties_our_cache(shell, monkeypatch, tmp_path):
+    monkeypatch.setenv("MOJOACCEL_CACHE_DIR", str(tmp_path / "c"))
+    entry = tmp_path / "c" / "build-v1" / "ab"
+    entry.mkdir(parents=True)
+    (entry / "key.json").write_text("{}")
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda p: types.SimpleNamespace(free=10**6))
+    outcome = cache.cache(Facts())
+    assert (outcome.status, outcome.fix) == ("warn", "mojoaccel cache clear")
+    assert outcome.repair is not None
+    outcome.repair.act()
+    assert not entry.exists()
+
+
+# -- the machine ------------------------------------------------------------------------------
+
+
+def test_unsupported_system(monkeypatch):
+    monkeypatch.setattr(system.platform, "system", lambda: "Windows")
+    outcome = system.operating_system(Facts())
+    assert (outcome.status, outcome.fix) == ("fail", "wsl --install")
+
+
+def test_small_shared_memory(monkeypatch):
+    stats = types.SimpleNamespace(f_frsize=4096, f_blocks=16384)
+    monkeypatch.setattr(system.os, "statvfs", lambda path: stats)
+    outcome = system.shared_memory(Facts())
+    assert (outcome.status, outcome.summary) == ("warn", "/dev/shm has 64 MiB")
+
+
+def test_clock_and_entropy(monkeypatch):
+    assert system.clock(Facts()).status == "pass"
+    monkeypatch.setattr(system.time, "gmtime", lambda *a: time.struct_time((1970,) + (1,) * 8))
+    assert system.clock(Facts()).status == "warn"
+
+    def none(size, flags):
+        raise BlockingIOError
+
+    assert system.entropy(Facts()).status == "pass"
+    monkeypatch.setattr(system.os, "getrandom", none)
+    assert system.entropy(Facts()).status == "warn"
+
+
+@pytest.mark.parametrize(
+    ("report", "says", "fix"),
+    [
+        (
+            GpuReport("found", "one", "570.86", (Gpu("A100", "sm_80", 1, "u"),)),
+            "570.86 is older",
+            "nvidia-driver-580",
+        ),
+        (
+            GpuReport("found", "one", "580.1", (Gpu("Tesla V100", "sm_70", 1, "u"),)),
+            "no code for Tesla V100 (sm_70)",
+            "print-supported-accelerators",
+        ),
+        (GpuReport("no-permission", "closed"), "closed", "usermod"),
+        (GpuReport("mismatch", "two versions"), "two versions", "reboot"),
+    ],
+    ids=["driver", "generation", "permission", "mismatch"],
+)
+def test_gpus_that_cannot_be_used(monkeypatch, report, says, fix):
+    monkeypatch.setattr(gpu, "read_gpus", lambda: report)
+    outcome = gpu.nvidia(Facts())
+    assert outcome.status == "warn"
+    assert says in outcome.summary
+    assert fix in outcome.fix
+
+
+def test_numpy_of_another_python(monkeypatch):
+    broken = "import sys; sys.exit('ImportError: numpy.core.multiarray failed to import')"
+    monkeypatch.setattr(python, "NUMPY_PROBE", broken)
+    outcome = python.numpy(Facts())
+    assert outcome.status == "fail"
+    assert "multiarray failed to import" in outcome.evidence[0]
+
+
+def test_cuda_torch_without_a_gpu(monkeypatch):
+    monkeypatch.setattr(python, "installed", lambda name: "2.13.0")
+    monkeypatch.setattr(python, "_torch_cuda", lambda: "13.0")
+    monkeypatch.setattr(python, "read_gpus", lambda: GpuReport("no-library", "none"))
+    assert python.torch(Facts()).status == "warn"
+    monkeypatch.setattr(python, "read_gpus", lambda: GpuReport("found", "one"))
+    assert python.torch(Facts()).status == "pass"
+
+
+def test_a_port_in_use(monkeypatch):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        monkeypatch.setattr(serving, "PORT", other.getsockname()[1])
+        assert serving.port(Facts()).status == "warn"
+    assert serving.port(Facts()).status == "pass"
+
+
+# -- another user -----------------------------------------------------------------------------
+
+
+def interpreter_for_others() -> str:
+    """Return a Python of this version that user 65534 may run with our packages."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    for program in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
+        command = [program, "-c", "import mojoaccel, typer, numpy"]
+        env = {"PYTHONPATH": ":".join(p for p in sys.path if p)}
+        with contextlib.suppress(OSError):
+            if subprocess.run(command, env=env, user=65534, cwd="/").returncode == 0:
+                return program
+    pytest.skip("no interpreter that another user may run")
+
+
+@pytest.mark.mojo
+@pytest.mark.slow
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
+def test_a_user_whose_home_is_closed(tmp_path):
+    """Mojo itself hangs here; doctor says so in time and still builds."""
+    closed, temporary = tmp_path / "closed", tmp_path / "tmp"
+    closed.mkdir(mode=0o700)
+    temporary.mkdir()
+    temporary.chmod(0o777)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == 0 and folder != Path("/") and "pytest" in str(folder):
+            folder.chmod(0o755)
+    env = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": ":".join(p for p in sys.path if p),
+        "HOME": str(closed / "home"),
+        "TMPDIR": str(temporary),
+        "MOJOACCEL_CACHE_DIR": str(temporary / "cache"),
+    }
+    program = interpreter_for_others()
+    began = time.monotonic()
+    done = subprocess.run(
+        [program, "-m", "mojoaccel", "doctor"],
+        env=env,
+        user=65534,
+        group=65534,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert time.monotonic() - began < 20
+    assert "warn  cache.home" in done.stdout, done.stdout + done.stderr
+    assert "ok    runtime.end-to-end" in done.stdout, done.stdout
+    assert done.returncode == 0
+
+
+# -- reports ----------------------------------------------------------------------------------
+
+
+def test_lines_fit_80_columns_and_commands_are_whole(shell):
+    shell("a/very/long/path/to/a/folder/of/programs/snap/bin", HANGS)
+    outcome = mojo.lookalikes(Facts())
+    lines = finding_lines(Finding("mojo.lookalikes", "t", outcome, 0.0))
+    assert lines[0].startswith("warn  mojo.lookalikes      ")
+    assert f"      fix:      {outcome.fix}" in lines
+    for line in lines:
+        assert len(line) <= 80 or " " not in line.strip().removeprefix("found:").strip()
+
+
+def test_reports_hide_names_and_secrets(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setattr("mojoaccel.doctor.report._user", lambda: "ada")
+    monkeypatch.setattr("mojoaccel.doctor.report.platform.node", lambda: "difference-engine")
+    text = hide(
+        "/home/ada/x /home/charles/y MODULAR_AUTH=mut_123 ada@difference-engine adamant "
+        "https://me:pass@host/ hf_abcdefghij token: abc"
+    )
+    assert text == (
+        "~/x /home/(user)/y MODULAR_AUTH=(hidden) (user)@(host) adamant "
+        "https(hidden)host/ (hidden) (hidden)"
+    )
+    outcome = warned("a|b", "/home/ada/bin/mojo", expected="c", fix="rm x")
+    report = markdown_report([Finding("a.b", "t", outcome, 0.0)])
+    assert report.endswith("| warn | `a.b` | a\\|b<br>`~/bin/mojo`<br>expected: c<br>fix: `rm x` |")

@@ -1,0 +1,123 @@
+"""What `detect` tells of processors and of GPUs that nothing compiles for."""
+
+from __future__ import annotations
+
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mojoaccel.targets import cpu, gpu_other
+from mojoaccel.targets.probe import probe
+
+MI300 = "cpu_cores_count 0\nsimd_count 1216\ngfx_target_version 90402\n"
+
+
+@pytest.fixture
+def no_cpuinfo(monkeypatch):
+    def use(**said):
+        fake = types.ModuleType("cpuinfo")
+        fake.get_cpu_info = lambda: said
+        monkeypatch.setitem(sys.modules, "cpuinfo", fake)
+
+    use()
+    return use
+
+
+@pytest.mark.parametrize(
+    ("arch", "flags", "level", "bits", "lanes"),
+    [
+        ("x86_64", {"avx512f", "avx2", "avx"}, "AVX-512", 512, 16),
+        ("x86_64", {"avx2", "avx", "sse2"}, "AVX2", 256, 8),
+        ("x86_64", {"avx", "sse2"}, "AVX", 256, 8),
+        ("x86_64", {"sse2"}, "SSE2", 128, 4),
+        ("aarch64", {"asimd"}, "NEON", 128, 4),
+        ("x86_64", set(), None, None, None),
+    ],
+)
+def test_simd_level(arch, flags, level, bits, lanes):
+    simd = cpu.find_simd(replace(probe(), arch=arch, flags=frozenset(flags)))
+    assert (simd.level, simd.bits, simd.lanes.get("float32")) == (level, bits, lanes)
+
+
+def test_unknown_is_none(no_cpuinfo, monkeypatch, tmp_path):
+    monkeypatch.setattr(cpu, "SYSTEM", tmp_path)
+    monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "none")
+    machine = replace(
+        probe(), flags=frozenset(), vendor=None, model=None, l3_bytes=None, amx_permitted=None
+    )
+    found = cpu.describe_cpu(machine)
+    for name in ("vendor", "model", "family", "physical_cores", "numa_nodes", "hypervisor"):
+        assert found[name] is None, name
+    assert found["frequency_mhz"] == {"current": None, "maximum": None}
+    assert found["simd"] == {"level": None, "register_bits": None, "lanes": {}}
+    assert set(found["features"].values()) == {None}
+
+
+def test_sources_that_disagree_are_named(no_cpuinfo):
+    no_cpuinfo(flags=["avx2", "fma"], count=999, vendor_id_raw="Other")
+    machine = replace(probe(), flags=frozenset({"avx2", "f16c"}), vendor="GenuineIntel")
+    found = cpu.cross_check(machine)
+    assert "only py-cpuinfo reports fma" in found
+    assert "only the system reports f16c" in found
+    assert any("999 processors" in line for line in found)
+    assert any("vendor Other" in line for line in found)
+
+
+def card(root: Path, number: int, **files: str) -> None:
+    device = root / "drm" / f"card{number}" / "device"
+    device.mkdir(parents=True)
+    for name, text in files.items():
+        (device / name).write_text(text + "\n")
+
+
+@pytest.fixture
+def sysfs(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu_other, "DRM", tmp_path / "drm")
+    monkeypatch.setattr(gpu_other, "KFD", tmp_path / "kfd")
+    monkeypatch.setattr(gpu_other, "DEVICES", tmp_path / "dev")
+    monkeypatch.setattr(gpu_other, "ROCM_VERSION", tmp_path / "rocm")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "dev").mkdir()
+    return tmp_path
+
+
+def test_amd_cards(sysfs):
+    card(sysfs, 0, vendor="0x1002", mem_info_vram_total="206141652992", mem_info_vram_used="7")
+    card(sysfs, 10, vendor="0x1002")
+    (sysfs / "kfd" / "1").mkdir(parents=True)
+    (sysfs / "kfd" / "1" / "properties").write_text(MI300)
+    (sysfs / "rocm").write_text("6.3.3-74\n")
+    smi = sysfs / "bin" / "rocm-smi"
+    smi.write_text('#!/bin/sh\necho \'{"card0": {"Card Series": "AMD Instinct MI300X"}}\'\n')
+    smi.chmod(0o755)
+    found = gpu_other.amd()
+    assert (found["status"], found["rocm"]) == ("found", "6.3.3-74")
+    assert found["devices"] == [
+        {
+            "name": "AMD Instinct MI300X",
+            "gfx": "gfx942",
+            "memory_bytes": 206141652992,
+            "memory_used_bytes": 7,
+        },
+        {"name": None, "gfx": None, "memory_bytes": None, "memory_used_bytes": None},
+    ]
+
+
+def test_a_device_that_may_not_be_opened_is_not_absent(sysfs, monkeypatch):
+    card(sysfs, 1, vendor="0x8086", device="0x56a0")
+    (sysfs / "dev" / "dri").mkdir()
+    monkeypatch.setattr(gpu_other.os, "access", lambda *a: False)
+    found = gpu_other.intel()
+    assert found["status"] == "no-permission"
+    assert found["devices"][0]["device_id"] == "0x56a0"
+
+
+def test_unsupported_accelerators_are_named(sysfs):
+    (sysfs / "dev" / "davinci0").touch()
+    (sysfs / "dev" / "hl0").touch()
+    assert [g["name"] for g in gpu_other.unsupported()] == ["Habana Gaudi", "Huawei Ascend"]
+    assert gpu_other.describe_others()["amd"]["status"] == "no-device"
