@@ -16,6 +16,7 @@ from mojoaccel.ir.plan import View
 from mojoaccel.ir.types import BOOL, I64, U8, TensorType
 from mojoaccel.ops.lazy import Held, Lazy, Program, as_lazy, map_leaves, used_leaves
 from mojoaccel.ops.lowering import KernelContext
+from mojoaccel.ops.matmul import tied_panels
 from mojoaccel.ops.pointwise_nest import storage_order
 from mojoaccel.ops.registry import Decompose, Kernel, OpDef, compute_dtype
 
@@ -79,9 +80,13 @@ def read_at(
 def lower_embedding(ctx: KernelContext, node: Node) -> None:
     """``aten.embedding``: rows of a table."""
     table, index = node.inputs[:2]
-    assert index is not None
-    weight = ctx.view(table)
+    assert table is not None and index is not None
     t = node.output.type
+    panels = tied_panels(ctx, table)
+    if panels is not None:
+        ctx.define(node, _read_panels(ctx, node, panels, index))
+        return
+    weight = ctx.view(table)
     source = View(
         weight.buffer,
         weight.dtype,
@@ -91,6 +96,29 @@ def lower_embedding(ctx: KernelContext, node: Node) -> None:
     )
     held = spread(ctx, ctx.get(index), t.shape, 0)
     ctx.define(node, read_at(ctx, node, source, [(held, weight.strides[0], weight.shape[0])]))
+
+
+def _read_panels(ctx: KernelContext, node: Node, panels: View, index: str) -> Lazy:
+    """Read rows of a table that lies in panels: row r is column r % NR of panel r // NR."""
+    t = node.output.type
+    count, _, width = panels.shape
+    rows = ctx.type(node.inputs[0]).shape[0]
+    held = spread(ctx, ctx.get(index), t.shape, 0)
+    line = TensorType(I64, t.shape)
+
+    def part(function: str) -> Lazy:
+        return ctx.pointwise(
+            node, [held], lambda p: p.call(function, p.operand(0), p.const(width)), line
+        )
+
+    strides: tuple[Size, ...] = (*(0,) * (t.rank - 1), panels.strides[1])
+    source = View(panels.buffer, panels.dtype, t.shape, strides, panels.offset)
+    places = [
+        (held, 0, rows),  # moves nothing; panels are padded, so only this bounds the index
+        (part("floor_divide"), panels.strides[0], count),
+        (part("remainder"), panels.strides[2], width),
+    ]
+    return read_at(ctx, node, source, places)
 
 
 def lower_index(ctx: KernelContext, node: Node) -> None:
