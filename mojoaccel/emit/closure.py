@@ -9,7 +9,7 @@ from mojoaccel.emit import syntax
 from mojoaccel.errors import error
 from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.plan import Closure, ScalarOp, View
-from mojoaccel.ir.types import BOOL, I64, DType
+from mojoaccel.ir.types import BF16, BOOL, F32, F64, I64, DType
 from mojoaccel.ops.lazy import IOTA
 
 COORD_NAMES = {
@@ -281,6 +281,13 @@ class ClosurePrinter:
             return self._differs(name, "0", source)
         if source == to:
             return name
+        return self._converted(name, source, to)
+
+    def _converted(self, name: str, source: DType, to: DType) -> str:
+        """Print a conversion; bfloat16 of what was float64 is rounded by a function of ours."""
+        if to == BF16 and any(op.dtype == F64 for op in self.closure.body.ops):
+            single = name if source == F32 else f"{name}.cast[{syntax.dtype(F32)}]()"
+            return f"{self._memory('narrow_bf16')}({single})"
         return name + syntax.conversion(source, to)
 
     def _differs(self, x: str, y: str, dtype: DType) -> str:
@@ -296,7 +303,7 @@ class ClosurePrinter:
         if source == BOOL:
             value = f"{result}.cast[DType.uint8]()"
         elif source != view.dtype:
-            value = result + syntax.conversion(source, view.dtype)
+            value = self._converted(result, source, view.dtype)
         base, step = self._address(view)
         p = self.pointer(view)
         if step is None:

@@ -28,7 +28,7 @@ def module_runner(
     Buffers that the module changes are put back after each call. bfloat16 travels as uint16;
     with `double` every floating weight and input becomes float64 and so do the outputs.
     """
-    module = copy.deepcopy(example.module).double() if double else example.module
+    module = in_double(example.module) if double else example.module
     if not isinstance(module, torch.fx.GraphModule):  # an exported program's refuses eval()
         module.eval()
     tensors = flatten_inputs(example).tensors
@@ -57,6 +57,15 @@ def module_runner(
         return [to_array(t) for t in pytree.tree_leaves(result) if _is(t)]
 
     return run
+
+
+def in_double(module: Any) -> Any:
+    """Return a copy of a module in float64 and complex128, which `Module.double` leaves out."""
+    wide = copy.deepcopy(module).double()
+    for tensor in (*wide.parameters(), *wide.buffers()):
+        if tensor.is_complex():
+            tensor.data = tensor.data.to(torch.complex128)
+    return wide
 
 
 def graph_runner(

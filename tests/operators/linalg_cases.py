@@ -92,6 +92,7 @@ def linalg_cases() -> list[Case]:
         ("inv_info", lambda x: la.inv_ex(x).info, (torch.tensor([[1.0, 2], [2, 4]]),)),
         ("det_singular", la.det, (torch.tensor([[1.0, 2], [2, 4]]),)), ("slogdet_singular", la.slogdet, (torch.zeros(2, 2),)),
         ("inv_f64", la.inv, (regular(6, 6).double(),)), ("logdet", torch.logdet, (positive(3, 3),)),
+        ("f64_to_bf16", lambda x: (x * 2).to(torch.bfloat16), (torch.cat([rand(9).double(), torch.tensor([float("nan"), float("inf"), 1e300, 0.0], dtype=torch.float64)]),)),
         ("exp_large", torch.matrix_exp, (rand(4, 4) * 4,)), ("exp_0", torch.matrix_exp, (torch.zeros(3, 3),)),
         ("inv_strided", lambda x: la.inv(x.mT[1:, 1:]), (regular(5, 5),)), ("tensorinv", lambda x: la.tensorinv(x.reshape(2, 2, 4), 2), (a,)),
         ("inverse_times", lambda x, y: la.inv(x) @ y, (a, rand(4, 2))), ("multi", lambda x: la.inv(x).relu() + 1, (a,)),

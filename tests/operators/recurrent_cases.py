@@ -19,7 +19,8 @@ def layer(kind: Callable[..., nn.Module], *sizes: int, **options: Any) -> nn.Mod
 
 def double(module: nn.Module) -> Callable[..., Any]:
     """Return a call of the module that follows its inputs' type, for the float64 referee."""
-    modules = {torch.float32: module, torch.float64: copy.deepcopy(module).double()}
+    kinds = (torch.float64, torch.bfloat16)
+    modules = {kind: copy.deepcopy(module).to(kind) for kind in kinds} | {torch.float32: module}
     return lambda *args, **options: modules[args[0].dtype](*args, **options)
 
 
@@ -45,6 +46,7 @@ def recurrent_cases() -> list[Case]:
             (f"{name}_bare", double(layer(kind, 7, 17, bias=False, bidirectional=True)), (x,)),
             (f"{name}_one", double(layer(kind, 7, 6)), (x[:, 0],)),
             (f"{name}_wide", double(layer(kind, 7, 33, **first)), (rand(11, 2, 7),)),
+            (f"{name}_bf16", double(layer(kind, 7, 6)), (x.bfloat16(),)),
             (f"{name}_f64", double(layer(kind, 7, 6)), (x.double(),)),
         ]
         if kind is not nn.LSTM:

@@ -5,6 +5,7 @@ consecutive positions can come from any strided window.
 """
 
 from std.math import iota
+from std.memory import bitcast
 
 from maccel.types import Mask, Ptr
 
@@ -138,3 +139,17 @@ def gather_mask[
 ](p: Ptr[DType.uint8], offsets: SIMD[DType.int64, w]) -> Mask[w]:
     """Loads the boolean at each offset."""
     return gather[w](p, offsets).ne(0)
+
+
+@always_inline
+def narrow_bf16[w: Int](x: SIMD[DType.float32, w]) -> SIMD[DType.bfloat16, w]:
+    """Rounds to bfloat16, ties to even, by integer arithmetic.
+
+    For values that were float64 before: the compiler would join both roundings and call a function
+    of its run-time library.
+    """
+    comptime U = SIMD[DType.uint32, w]
+    var bits = bitcast[DType.uint32, w](x)
+    var rounded = (bits + U(0x7FFF) + ((bits >> 16) & U(1))) >> 16
+    rounded = x.eq(x).select(rounded, U(0x7FC0))
+    return bitcast[DType.bfloat16, w](rounded.cast[DType.uint16]())
