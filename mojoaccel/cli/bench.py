@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mojoaccel.cli.console import Console
+from mojoaccel.errors import error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,7 @@ def bench_command(
             metavar="ARTIFACT|MODEL",
             help="A model.maccel; or anything compile takes, which is compiled first.",
         ),
-    ],
+    ] = "",
     vs: Annotated[
         str | None,
         typer.Option(
@@ -77,16 +78,40 @@ def bench_command(
     html: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write one page with plots; - is stdout.")
     ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Time each fused group of MODEL against the roof.")
+    ] = False,
+    trace: Annotated[
+        str, typer.Option(metavar="FILE", help="With --profile: write a Chrome/Perfetto trace.")
+    ] = "",
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure what the machine can do at most; kept.")
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on stdout.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")] = False,
 ) -> None:
     """Time ARTIFACT or MODEL against PyTorch and others, each in a process of its own."""
-    given = {k.replace("_", "-"): v for k, v in locals().items() if k != "what"}
+    tools = ("what", "profile", "trace", "calibrate")
+    given = {k.replace("_", "-"): v for k, v in locals().items() if k not in (*tools, "tools")}
     given["at"] = tuple(at) if at else None
     given["dynamic"] = tuple(dynamic) if dynamic else None
-    BenchRun(what, given).run()
+    if calibrate:
+        from mojoaccel.cli.profile import calibrate_command
+
+        calibrate_command(Console(json=json, verbose=verbose), threads or 0)
+        return
+    if not what:
+        raise error("MA903", "bench needs an artifact or a model", hint="or --calibrate")
+    run = BenchRun(what, given)
+    if profile:
+        from mojoaccel.cli.profile import profile_command
+
+        options = {k: given[k] for k in COMPILE_OPTIONS}
+        profile_command(run.console, what, run.values, options, trace)
+        return
+    run.run()
 
 
 class BenchRun:
