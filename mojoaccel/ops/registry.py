@@ -257,6 +257,7 @@ ROOMS = (
     "linalg",
     "factoring",
     "random",
+    "data_dependent",
 )
 
 

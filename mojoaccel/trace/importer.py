@@ -183,6 +183,7 @@ class Importer:
                 continue
             many = isinstance(value, (tuple, list))
             key = f"{fx.name}.{index}" if many else fx.name
+            _check_sized(fx, record.name, item)
             outputs.append(self.define(key, f"{fx.name}_{index}" if many else fx.name, item))
         self.nodes.append(
             Node(
@@ -266,6 +267,33 @@ def _is_item(argument: Any) -> bool:
         "aten._local_scalar_dense.default",
         "aten.item.default",
     )
+
+
+_KNOWN_SIZE = {
+    "index": "use torch.where, or multiply by the mask",
+    "repeat_interleave": "pass output_size",
+}
+"""What makes the size of an operator's result known."""
+
+
+def _check_sized(fx: Any, op: str, tensor: Any) -> None:
+    """Refuse a result whose size only the data tells.
+
+    Raises:
+        MojoaccelError: MA204, with the line that makes it.
+    """
+    sizes = [s.node.expr for s in tensor.shape if isinstance(s, torch.SymInt)]
+    env = [s.node.shape_env for s in tensor.shape if isinstance(s, torch.SymInt)]
+    unknown = sorted(
+        str(symbol)
+        for size, shapes in zip(sizes, env, strict=True)
+        for symbol in size.free_symbols
+        if shapes is not None and shapes.is_unbacked_symint(symbol)
+    )
+    if unknown:
+        hint = _KNOWN_SIZE.get(op, "")
+        message = f"{op}: the size of its result depends on the data ({unknown[0]})"
+        raise error("MA204", message, loc=source_of(fx), hint=hint)
 
 
 def _check_strided(fx: Any) -> None:

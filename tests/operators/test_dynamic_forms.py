@@ -162,5 +162,8 @@ REFUSED: dict[str, Callable[[Tensor, Tensor], Any]] = {
 def test_forms_without_an_answer_are_refused(name: str) -> None:
     with pytest.raises(MojoaccelError) as caught:
         mojoaccel.compile(One(REFUSED[name]), (rand(8, 8), torch.tensor([1, 2])), verify=False)
-    codes = {d.code for d in caught.value.diagnostics}
-    assert codes <= {"MA202", "MA203", "MA204", "MA302"}, codes
+    found = caught.value.diagnostics
+    codes = {d.code for d in found}
+    assert codes <= {"MA203", "MA204", "MA302"}, codes
+    assert all(d.loc is not None and "test_dynamic_forms" in d.loc.file for d in found)
+    assert all(d.hint for d in found), found
