@@ -203,6 +203,7 @@ def test_a_hugging_face_folder_is_taken(tmp_path: Path) -> None:
     assert "last_hidden_state" in [v.name for v in found.signature.outputs]
 
 
+@pytest.mark.slow
 def test_graph_text_does_not_depend_on_the_hash_seed() -> None:
     code = (
         "from tests.models import examples; from mojoaccel.trace.export import trace;"
