@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from mojoaccel.cache import open_cache
@@ -12,6 +13,9 @@ from mojoaccel.config import environment
 from mojoaccel.doctor.check import Check, Facts, Outcome, Repair, failed, passed, said, warned
 from mojoaccel.paths import cache_root, set_user_cache, user_cache_file
 from mojoaccel.toolchain.mojo import VERSION_SECONDS, replacement_folders, run
+
+LEAST = 64 << 20
+"""Bytes of free space without which even a small model cannot be built."""
 
 ROOM = 1 << 30
 """Bytes of free space below which a large model may not fit."""
@@ -21,7 +25,7 @@ def home(facts: Facts) -> Outcome:
     """Look for a home folder that would make the compiler hang or rebuild everything."""
     replaced = replacement_folders(os.environ)
     name = environment("HOME")
-    if not replaced:
+    if "MODULAR_HOME" not in replaced:  # a shut ~/.modular is for mojo.home to tell
         return passed("the home folder is usable", environment("MODULAR_HOME") or name)
     return warned(
         "the compiler cannot use the home folder, so mojoaccel gives it another one",
@@ -79,14 +83,20 @@ def temporary(facts: Facts) -> Outcome:
     problem = _write_problem(root)
     if problem:
         return failed("temporary files cannot be written", problem, **_unwritable("TMPDIR"))
-    return _judged(root, "temporary files can be written and loaded")
+    outcome = _judged(root, "temporary files can be written and loaded")
+    if outcome.status == "pass":
+        return outcome
+    # Models are built and verified here: without code from here, or without room, nothing works.
+    noexec = os.statvfs(root).f_flag & os.ST_NOEXEC
+    status = "fail" if noexec or shutil.disk_usage(root).free < LEAST else "warn"
+    return replace(outcome, status=status, repair=None, **_unwritable("TMPDIR"))
 
 
 def _unwritable(variable: str) -> dict[str, str]:
     return {
-        "expected": "a writable folder",
+        "expected": "a writable folder with a gigabyte of room, not mounted noexec",
         "hint": f"set {variable} to one",
-        "fix": f"export {variable}=$HOME/tmp; mkdir -p $HOME/tmp",
+        "fix": f"mkdir -p $HOME/tmp; export {variable}=$HOME/tmp",
     }
 
 

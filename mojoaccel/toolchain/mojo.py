@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +77,32 @@ def replacement_folders(env: Mapping[str, str]) -> dict[str, str]:
     """
     if env.get("MODULAR_HOME"):
         return {}
-    own = str(cache_root() / "modular")
+    own = str(_own_folder())
     if not _searchable(env.get("HOME")):
         return {"MODULAR_HOME": own}
     preferred = os.path.join(env["HOME"], ".modular")
     shut = os.path.exists(preferred) and not os.access(preferred, os.W_OK | os.X_OK)
     return {"MODULAR_CACHE_DIR": own} if shut and not env.get("MODULAR_CACHE_DIR") else {}
+
+
+def _own_folder() -> Path:
+    """Return a folder for the compiler: in our cache, or, if that is shut too, among temporaries.
+
+    A closed home closes the cache in it; the compiler would then hang all the same.
+    """
+    wanted = cache_root() / "modular"
+    with contextlib.suppress(OSError):
+        place = wanted
+        while not os.path.lexists(place):
+            place = place.parent
+        if place.is_dir() and os.access(place, os.W_OK | os.X_OK) and _reachable(place):
+            return wanted
+    return Path(tempfile.gettempdir()) / f"mojoaccel-{os.getuid()}" / "modular"
+
+
+def _reachable(place: Path) -> bool:
+    """Say whether every folder above a place may be searched (lexists hides those that may not)."""
+    return all(os.access(parent, os.X_OK) for parent in place.parents)
 
 
 def _searchable(home: str | None) -> bool:

@@ -168,8 +168,14 @@ def test_temporary_folder(monkeypatch, tmp_path):
     monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path))
     assert cache.temporary(Facts()).status == "pass"
     flags = types.SimpleNamespace(f_flag=os.ST_NOEXEC)
-    monkeypatch.setattr(cache.os, "statvfs", lambda path: flags)
-    assert cache.temporary(Facts()).status == "warn"
+    with monkeypatch.context() as patched:
+        patched.setattr(cache.os, "statvfs", lambda path: flags)
+        assert cache.temporary(Facts()).status == "fail"
+    for free, status in ((10**9, "warn"), (10**6, "fail")):
+        with monkeypatch.context() as patched:
+            left = types.SimpleNamespace(free=free)
+            patched.setattr(cache.shutil, "disk_usage", lambda path, left=left: left)
+            assert cache.temporary(Facts()).status == status
     (tmp_path / "file").touch()
     monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
     assert cache.temporary(Facts()).status == "fail"

@@ -170,7 +170,7 @@ def test_forbidden_home_is_replaced(tmp_path, own_cache):
 
 def test_foreign_modular_folder_gets_a_cache_beside_it(tmp_path, own_cache, monkeypatch):
     (tmp_path / ".modular").mkdir()
-    monkeypatch.setattr(mojo.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(mojo.os, "access", lambda path, mode: ".modular" not in str(path))
     home = {"HOME": str(tmp_path)}
     assert replacement_folders(home) == {"MODULAR_CACHE_DIR": str(own_cache / "modular")}
     assert replacement_folders({**home, "MODULAR_CACHE_DIR": "/x"}) == {}
