@@ -89,7 +89,15 @@ def temporary(facts: Facts) -> Outcome:
     # Models are built and verified here: without code from here, or without room, nothing works.
     noexec = os.statvfs(root).f_flag & os.ST_NOEXEC
     status = "fail" if noexec or shutil.disk_usage(root).free < LEAST else "warn"
-    return replace(outcome, status=status, repair=None, **_unwritable("TMPDIR"))
+    more = _unwritable("TMPDIR")
+    return replace(
+        outcome,
+        status=status,
+        repair=None,
+        expected=more["expected"],
+        hint=more["hint"],
+        fix=more["fix"],
+    )
 
 
 def _unwritable(variable: str) -> dict[str, str]:
