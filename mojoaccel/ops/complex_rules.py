@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Union
 
+from mojoaccel.errors import error
 from mojoaccel.ir.graph import Attr
 from mojoaccel.ir.types import BOOL, TensorType
 from mojoaccel.ops.complex_parts import (
@@ -64,6 +65,8 @@ _MADE = _CONSTANT_ONE | frozenset(
 def apart(r: Rewriting) -> Sequence[Result]:
     """Apply the operator to the real and to the imaginary parts."""
     node, made = r.node, []
+    if node.attr("reduce") is not None:
+        raise error("MA302", f"{node.op} of complex numbers with a reduction", loc=node.loc)
     for part in (0, 1):
         if node.op in _MADE:
             made.append([_made(r, part)])
