@@ -61,12 +61,7 @@ def call(
         source: Any = operands[0]
         return [source.reshape([_concrete(s, dims) for s in node.output.type.shape])]
     last: Exception | None = None
-    for overload in record.aten:
-        space, name, variant = overload.split(".")
-        operators = getattr(getattr(torch.ops, space), name, None)
-        function = getattr(operators, variant, None)
-        if function is None:  # of a package that is not imported here
-            continue
+    for function in _overloads(record.aten, attrs):
         arguments = _bind(function._schema, operands, attrs)
         if arguments is None:
             continue
@@ -77,6 +72,24 @@ def call(
             continue
         return result if isinstance(result, (tuple, list)) else [result]
     raise error("MA301", f"{node.op} cannot be interpreted: {last}", loc=node.loc)
+
+
+def _overloads(names: Sequence[str], attrs: Mapping[str, Any]) -> Sequence[Any]:
+    """Return a record's operators, those first that know more of the attributes.
+
+    One that does not know ``stable`` or ``reduce`` would sort or write otherwise.
+    """
+    import torch
+
+    found = []
+    for overload in names:
+        space, name, variant = overload.split(".")
+        operators = getattr(getattr(torch.ops, space), name, None)
+        function = getattr(operators, variant, None)
+        if function is not None:  # else of a package that is not imported here
+            found.append(function)
+    given = {k for k, v in attrs.items() if v is not None}
+    return sorted(found, key=lambda f: len(given - {a.name for a in f._schema.arguments}))
 
 
 def _widen(tensor: Any) -> Any:
