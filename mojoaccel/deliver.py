@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mojoaccel.config import BuildOptions
 from mojoaccel.job import Job
 from mojoaccel.placing import depfile_rule, place, place_folder, write_text
-from mojoaccel.products import Artifact, Plan
+from mojoaccel.products import Plan
 
 if TYPE_CHECKING:
     from mojoaccel.driver import Report
@@ -54,7 +54,7 @@ class Delivery:
             place_folder(job.products["build"].path, self.path)
         elif "package" in job.products:
             self.path = self._output(f"{job.name}.maccel")
-            self._place_artifact(job.products["package"])
+            self._place_artifact(job, job.products["package"].path)
         elif job.products["detect"].name == "reference":
             self._place_reference(job)
         if self.values["depfile"]:
@@ -111,14 +111,16 @@ class Delivery:
         lines.append(f"{total:.2f} s" + (f" beside {setup}" if setup else ""))
         return lines
 
-    def _place_artifact(self, artifact: Artifact) -> None:
+    def _place_artifact(self, job: Job, folder: Path) -> None:
         assert self.path is not None
+        if self.values["sign"]:
+            folder = _signed_copy(folder, job.work / "signed", Path(self.values["sign"]))
         if not self.values["archive"]:
-            place_folder(artifact.path, self.path)
+            place_folder(folder, self.path)
             return
         from mojoaccel.artifact.archive import write_archive
 
-        place(self.path, lambda new: write_archive(artifact.path, new))
+        place(self.path, lambda new: write_archive(folder, new))
 
     def _place_reference(self, job: Job) -> None:
         """Write what the interpreter needs: the traced graph and its weights."""
@@ -196,3 +198,14 @@ def plan_text(plan: Plan, commands: tuple[tuple[str, ...], ...]) -> str:
     lines.append("commands")
     lines += [f"      {shlex.join(c)}" for c in commands]
     return "\n".join(lines)
+
+
+def _signed_copy(folder: Path, target: Path, key: Path) -> Path:
+    """Copy an artifact and sign the copy: the compile's own product may be the cache's."""
+    import shutil
+
+    from mojoaccel.artifact.signing import sign
+
+    shutil.copytree(folder, target)
+    sign(target, key)
+    return target

@@ -336,6 +336,23 @@ CODES: dict[str, ErrorInfo] = {
         "The artifact was compiled for another operating system or processor family.",
         "compile again with --target for this machine",
     ),
+    "MA711": ErrorInfo(
+        "cannot-listen",
+        _E.ENVIRONMENT,
+        "The address is in use, or is none of this machine's.",
+        "choose another --host or --port; 0 takes a free port",
+    ),
+    "MA712": ErrorInfo(
+        "bad-key-file",
+        _E.USAGE,
+        "A certificate or key file cannot be read or holds nothing usable.",
+    ),
+    "MA713": ErrorInfo(
+        "signature",
+        _E.USAGE,
+        "The artifact is not signed with the key that is required.",
+        "compile it with --sign KEY.pem, or sign it again after changing it",
+    ),
     # 8: bench
     "MA801": ErrorInfo(
         "too-slow",

@@ -64,6 +64,7 @@ _COMPILE = (
     Setting("explain-cache", "bool", False),
     Setting("verify", "bool", True),
     Setting("archive", "bool", False),
+    Setting("sign", "text"),
     Setting("fp-mode", "text", "fast", ("fast", "off")),
     Setting("build-timeout", "float", 600.0),
     Setting("jobs", "int", 0),
@@ -96,7 +97,7 @@ TABLES: dict[str, tuple[Setting, ...]] = {
     ),
     "cache": (Setting("size", "bytes", 10 * 10**9),),
 }
-_PATHS = {"output", "save-temps", "depfile", "mojo"}
+_PATHS = {"output", "save-temps", "depfile", "mojo", "sign"}
 _READ_ELSEWHERE = {"MOJOACCEL_CACHE_DIR"}  # by `paths`, which the runtime shares
 
 

@@ -59,10 +59,40 @@ def bad_dim(tmp_path: Path) -> None:
     parse_dynamic(["x=batch"])
 
 
+def port_in_use(tmp_path: Path) -> None:
+    server = pytest.importorskip("mojoaccel.serve.server")
+    with server.bind("127.0.0.1", 0) as taken:
+        server.bind("127.0.0.1", taken.getsockname()[1])
+
+
+def no_keys(tmp_path: Path) -> None:
+    from mojoaccel.cli.deploy import read_keys
+
+    (tmp_path / "keys").write_text("# none\n")
+    read_keys(tmp_path / "keys")
+
+
+def not_signed(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    from mojoaccel.artifact.signing import signature_check
+
+    public = Ed25519PrivateKey.generate().public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "public.pem").write_bytes(pem)
+    (tmp_path / "model.maccel").mkdir()
+    signature_check(tmp_path / "public.pem")(tmp_path / "model.maccel")
+
+
 RAISE: dict[str, Callable[[Path], None]] = {
     "MA208": bad_plan,
     "MA602": accuracy,
     "MA603": write_failed,
+    "MA711": port_in_use,
+    "MA712": no_keys,
+    "MA713": not_signed,
     "MA901": bad_config,
     "MA902": damaged_weights,
     "MA903": bad_dim,

@@ -18,11 +18,14 @@ HEIGHT = {
     "weights": 5, "placing": 5, "job": 5, "verify": 5, "packaging": 5, "tile_search": 5,
     "stages": 5, "deliver": 5, "driver": 5, "reference": 5, "loading": 5, "api": 5,
     "doctor": 6, "bench": 6,
-    "backends": 7,
+    "backends": 7, "serve": 4,
     "cli": 8, "__main__": 9,
 }  # fmt: skip
 APART = ({"trace", "passes", "emit", "toolchain"},)
-ONLY = {"runtime": {"errors", "config", "paths", "artifact", "runtime"}}
+ONLY = {
+    "runtime": {"errors", "config", "paths", "artifact", "runtime"},
+    "serve": {"errors", "config", "paths", "artifact", "runtime", "serve"},
+}
 TORCH_ROOMS = {"trace", "ops", "bench", "verify", "ir", "targets"}
 
 

@@ -72,6 +72,7 @@ class Manifest:
         verification: Result of the comparison with PyTorch.
         check: Cases under check/.
         threads: Default number of threads; 0 is chosen at load.
+        task: What the model is for, where that is known: see `trace.task`. Empty otherwise.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Manifest:
     verification: Mapping[str, Any] = field(default_factory=dict)
     check: tuple[Mapping[str, Any], ...] = ()
     threads: int = 0
+    task: Mapping[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
     abi_version: int = ABI_VERSION
 

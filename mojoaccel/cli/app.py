@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from mojoaccel.cli import bench, cache, compile, detect, doctor, run
+from mojoaccel.cli import bench, cache, compile, deploy, detect, doctor, run
 from mojoaccel.cli.console import Console
 from mojoaccel.errors import Diagnostic, ExitCode, MojoaccelError
 
@@ -42,6 +42,7 @@ def _root(
 
 app.command("compile")(compile.compile_command)
 app.command("run")(run.run_command)
+app.command("deploy")(deploy.deploy_command)
 app.command("bench")(bench.bench_command)
 app.command("detect")(detect.detect_command)
 app.command("doctor")(doctor.doctor_command)

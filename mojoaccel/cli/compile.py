@@ -79,6 +79,9 @@ def compile_command(
     archive: Annotated[
         bool | None, typer.Option("--archive/--no-archive", help="Write one zip file.")
     ] = None,
+    sign: Annotated[
+        str | None, typer.Option(metavar="KEY.pem", help="Sign with this ed25519 key.")
+    ] = None,
     fp_mode: Annotated[
         str | None, typer.Option(metavar="fast|off", help="Contraction of a*b+c.")
     ] = None,

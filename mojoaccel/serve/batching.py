@@ -1,0 +1,262 @@
+"""Joins waiting requests along the batch axis and runs them on the instances of a model.
+
+Everything here but `Instance._work` happens on the event loop's thread, so nothing is locked. A
+batch forms while the instances are busy; beyond that a request waits at most the set delay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mojoaccel.errors import MojoaccelError
+from mojoaccel.serve.datatypes import Array
+from mojoaccel.serve.refusal import Refusal
+from mojoaccel.serve.statistics import Statistics
+
+INLINE_SECONDS = 60e-6
+"""A run shorter than a hand-over to a thread and back (measured: 60 to 90 us) stays on the loop."""
+
+Key = tuple[tuple[int, ...], ...]
+Run = Callable[[Sequence[Array]], list[Array]]
+Outcome = list[Array] | Exception
+
+
+@dataclass(slots=True)
+class Item:
+    """A request in the queue.
+
+    Attributes:
+        inputs: Its arrays, in the signature's order.
+        rows: Its size on the batch axis; 1 where there is none.
+        answer: Receives the outputs; cancelled when nobody wants them.
+        arrived: `time.perf_counter` when it came.
+    """
+
+    inputs: Sequence[Array]
+    rows: int
+    answer: asyncio.Future[list[Array]]
+    arrived: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """How requests are joined.
+
+    Attributes:
+        rows: Largest batch; 0 if the model has no batch axis and requests run alone.
+        delay: Seconds that a request may wait for others.
+        waiting: Requests that may wait before new ones are refused.
+    """
+
+    rows: int = 0
+    delay: float = 0.0
+    waiting: int = 1024
+
+
+@dataclass(slots=True)
+class Instance:
+    """A session and the thread that runs it.
+
+    Attributes:
+        run: Runs the model.
+        jobs: What the thread does next; None ends it.
+    """
+
+    run: Run
+    jobs: queue.SimpleQueue[Callable[[], None] | None] = field(default_factory=queue.SimpleQueue)
+
+    def start(self) -> None:
+        """Start the thread."""
+        threading.Thread(target=self._work, name="maccel-instance", daemon=True).start()
+
+    def _work(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            job()
+
+
+class Batcher:
+    """The queue of one model."""
+
+    def __init__(self, runs: Sequence[Run], policy: BatchPolicy, statistics: Statistics) -> None:
+        """Start a thread for every run function; call it on the event loop's thread."""
+        self.policy = policy
+        self.statistics = statistics
+        self.loop = asyncio.get_running_loop()
+        self.waiting = 0
+        self.running = 0
+        self._groups: dict[Key, deque[Item]] = {}
+        self._quick: dict[Key, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._instances = [Instance(run) for run in runs]
+        self._free = list(self._instances)
+        for instance in self._instances:
+            instance.start()
+
+    def submit(self, inputs: Sequence[Array]) -> asyncio.Future[list[Array]]:
+        """Queue a request; cancelling the future takes it out again.
+
+        Raises:
+            Refusal: The queue is full (503).
+        """
+        if self.waiting >= self.policy.waiting:
+            raise Refusal(503, f"the queue is full: {self.waiting} requests wait", 1)
+        if self.policy.rows:
+            rows = inputs[0].shape[0]
+            key: Key = tuple([a.shape[1:] for a in inputs])
+        else:
+            rows, key = 1, tuple([a.shape for a in inputs])
+        item = Item(inputs, rows, self.loop.create_future(), time.perf_counter())
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = deque()
+        group.append(item)
+        self.waiting += 1
+        self._pump()
+        return item.answer
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        return not self.waiting and not self.running
+
+    def close(self) -> None:
+        """End the threads once their work is done; nothing may be submitted afterwards."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for instance in self._instances:
+            instance.jobs.put(None)
+
+    def _pump(self) -> None:
+        """Start whatever may start now."""
+        while self._free and self._groups:
+            key = self._choose()
+            if key is None:
+                return
+            batch = self._take(key)
+            if batch:
+                self._start(self._free.pop(), key, batch)
+
+    def _choose(self) -> Key | None:
+        """Return the group whose turn it is; set a timer if all may wait for company."""
+        oldest = min(self._groups, key=lambda k: self._groups[k][0].arrived)
+        policy = self.policy
+        if not policy.rows or not policy.delay:
+            return oldest
+        ready = self._groups[oldest][0].arrived + policy.delay
+        now = time.perf_counter()
+        if now >= ready:
+            return oldest
+        for key, group in self._groups.items():
+            if sum(i.rows for i in group if not i.answer.done()) >= policy.rows:
+                return key
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(ready - now, self._pump)
+        return None
+
+    def _take(self, key: Key) -> list[Item]:
+        """Take a batch from a group, oldest first; requests nobody waits for are dropped."""
+        group = self._groups[key]
+        batch: list[Item] = []
+        rows = 0
+        limit = self.policy.rows
+        while group:
+            item = group[0]
+            if item.answer.done():
+                group.popleft()
+                self.waiting -= 1
+                continue
+            if batch and (not limit or rows + item.rows > limit):
+                break
+            batch.append(group.popleft())
+            self.waiting -= 1
+            rows += item.rows
+        if not group:
+            del self._groups[key]
+        return batch
+
+    def _start(self, instance: Instance, key: Key, batch: list[Item]) -> None:
+        began = time.perf_counter()
+        rows = sum(i.rows for i in batch)
+        self.running += 1
+        if rows <= self._quick.get(key, 0):
+            self._finish(instance, key, batch, began, *_run(instance.run, batch))
+            return
+
+        def work() -> None:
+            result = _run(instance.run, batch)
+            self.loop.call_soon_threadsafe(self._finish_late, instance, key, batch, began, *result)
+
+        instance.jobs.put(work)
+
+    def _finish_late(self, *result: Any) -> None:
+        self._finish(*result)
+        self._pump()
+
+    def _finish(
+        self,
+        instance: Instance,
+        key: Key,
+        batch: list[Item],
+        began: float,
+        outcomes: Sequence[Outcome],
+        seconds: float,
+    ) -> None:
+        """Give everyone in a batch their rows."""
+        self._free.append(instance)
+        self.running -= 1
+        rows = sum(i.rows for i in batch)
+        self.statistics.add_batch(rows, seconds)
+        self._remember_speed(key, rows, seconds)
+        for item, outcome in zip(batch, outcomes, strict=True):
+            self.statistics.add_queue(began - item.arrived)
+            if item.answer.done():
+                continue
+            if isinstance(outcome, Exception):
+                item.answer.set_exception(outcome)
+            else:
+                item.answer.set_result(outcome)
+
+    def _remember_speed(self, key: Key, rows: int, seconds: float) -> None:
+        """Keep which batches are so short that a thread would only slow them down."""
+        if seconds <= INLINE_SECONDS:
+            if len(self._quick) > 1000:
+                self._quick.clear()
+            self._quick[key] = max(rows, self._quick.get(key, 0))
+        elif seconds > 4 * INLINE_SECONDS and rows <= self._quick.get(key, 0):
+            self._quick.pop(key)
+
+
+def _run(run: Run, batch: Sequence[Item]) -> tuple[list[Outcome], float]:
+    """Join, run, share out; return what everyone gets, and the seconds it took."""
+    began = time.perf_counter()
+    if len(batch) == 1:
+        return [_attempt(run, batch[0].inputs)], time.perf_counter() - began
+    try:
+        joined = [np.concatenate(c) for c in zip(*(i.inputs for i in batch), strict=True)]
+        outputs = run(joined)
+    except (MojoaccelError, MemoryError):
+        # One request may be to blame, such as by an index out of range: the others get answers.
+        return [_attempt(run, i.inputs) for i in batch], time.perf_counter() - began
+    outcomes: list[Outcome] = []
+    at = 0
+    for item in batch:
+        outcomes.append([o[at : at + item.rows] for o in outputs])
+        at += item.rows
+    return outcomes, time.perf_counter() - began
+
+
+def _attempt(run: Run, inputs: Sequence[Array]) -> Outcome:
+    try:
+        return run(inputs)
+    except Exception as e:
+        return e

@@ -1,0 +1,262 @@
+"""The HTTP face of the protocol: a request's method, path, headers and body become an answer.
+
+Nothing here knows the web server; whoever has those four calls `Handler.answer`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import zlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+
+from mojoaccel.serve.codec import HEADER_LENGTH, decode_request, encode_answer
+from mojoaccel.serve.metrics import metrics_text
+from mojoaccel.serve.openai import OpenAI
+from mojoaccel.serve.page import page, page_state
+from mojoaccel.serve.refusal import Refusal, bad
+from mojoaccel.serve.service import Gone, Service
+
+JSON = "application/json"
+OCTETS = "application/octet-stream"
+OPEN_PATHS = {"/v2/health/live", "/v2/health/ready"}
+"""Asked by probes, which have no key."""
+WORTH_PACKING = 1024
+"""Bytes below which an answer is not compressed."""
+
+
+@dataclass(slots=True)
+class Request:
+    """An HTTP request.
+
+    Attributes:
+        method: In capitals.
+        path: Without the query.
+        headers: By lower-case name.
+        body: All of it.
+        gone: Returns when the client has left; None if that cannot be known.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes | bytearray
+    gone: Gone | None = None
+
+
+@dataclass(slots=True)
+class Response:
+    """An HTTP answer.
+
+    Attributes:
+        status: HTTP status.
+        body: Pieces of the body.
+        content_type: Its type.
+        headers: Further headers.
+        stream: Pieces that are still to come, sent as they do, instead of `body`.
+    """
+
+    status: int
+    body: Sequence[bytes | memoryview]
+    content_type: str = JSON
+    headers: dict[str, str] = field(default_factory=dict)
+    stream: AsyncIterator[bytes] | None = None
+
+
+def json_response(data: Any, status: int = 200) -> Response:
+    """Return an answer in JSON."""
+    return Response(status, [orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)])
+
+
+class Handler:
+    """Answers HTTP requests."""
+
+    def __init__(self, service: Service) -> None:
+        """Answer for a service."""
+        self.service = service
+        self.openai = OpenAI(service)
+        self._keys = [hashlib.sha256(k).digest() for k in service.options.api_keys]
+
+    async def answer(self, request: Request) -> Response:
+        """Answer a request; refusals become answers, too."""
+        openai = request.path.startswith("/v1/")
+        try:
+            self._authorize(request)
+            response = await self._route(request)
+        except Refusal as e:
+            return refused(e, openai)
+        except asyncio.CancelledError:
+            raise
+        except Exception as e:
+            return refused(Refusal(500, f"{type(e).__name__}: {e}"), openai)
+        coding = request.headers.get("accept-encoding", "")
+        if coding in ("gzip", "deflate"):  # a list of codings leaves the choice to the server
+            pack(response, coding)
+        return response
+
+    def _authorize(self, request: Request) -> None:
+        if not self._keys or request.path in OPEN_PATHS:
+            return
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        given = key if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+        digest = hashlib.sha256(given.strip().encode("utf-8", "surrogateescape")).digest()
+        # Every key is compared, whichever fits: the time tells nothing.
+        if not sum([hmac.compare_digest(digest, k) for k in self._keys]):
+            raise Refusal(401, "missing or unknown API key")
+
+    async def _route(self, request: Request) -> Response:
+        parts = request.path.split("/")
+        top = parts[1] if len(parts) > 1 else ""
+        if top == "v2":
+            return await self._v2(request, [unquote(p) for p in parts[2:] if p])
+        if top == "v1":
+            return await self.openai.answer(request, "/".join(parts[2:]))
+        _only(request, "GET", "HEAD")
+        if request.path == "/":
+            return Response(200, [page()], "text/html; charset=utf-8")
+        if request.path == "/metrics" and self.service.options.metrics_port < 0:
+            text, kind = metrics_text(self.service)
+            return Response(200, [text], kind)
+        if request.path == "/page-state":
+            return json_response(page_state(self.service))
+        raise Refusal(404, f"there is nothing at {request.path}")
+
+    async def _v2(self, request: Request, parts: list[str]) -> Response:
+        match parts:
+            case ["models", name, "infer"]:
+                return await self._infer(request, name, "")
+            case ["models", name, "versions", version, "infer"]:
+                return await self._infer(request, name, version)
+            case ["models", *rest]:
+                return self._model(request, rest)
+            case ["repository", *rest]:
+                return await self._repository(request, rest)
+        return self._server(request, parts)
+
+    def _server(self, request: Request, parts: list[str]) -> Response:
+        _only(request, "GET", "HEAD")
+        match parts:
+            case []:
+                return json_response(self.service.metadata())
+            case ["health", "live"]:
+                return json_response({"live": True})
+            case ["health", "ready"]:
+                ready = self.service.ready
+                return json_response({"ready": ready}, 200 if ready else 503)
+        raise Refusal(404, f"there is nothing at {request.path}")
+
+    async def _repository(self, request: Request, parts: list[str]) -> Response:
+        repository = self.service.repository
+        match parts:
+            case ["index"]:
+                return json_response(repository.index(_wants_ready(request)))
+            case ["models", name, "load"]:
+                _only(request, "POST")
+                await repository.load(name)
+                return json_response({})
+            case ["models", name, "unload"]:
+                _only(request, "POST")
+                repository.unload(name)
+                return json_response({})
+        raise Refusal(404, f"there is nothing at {request.path}")
+
+    def _model(self, request: Request, parts: list[str]) -> Response:
+        _only(request, "GET", "HEAD")
+        service = self.service
+        if parts == ["stats"]:
+            return json_response(service.model_statistics("", ""))
+        name, version, rest = "".join(parts[:1]), "", parts[1:]
+        if len(rest) > 1 and rest[0] == "versions":
+            version, rest = rest[1], rest[2:]
+        match rest:
+            case []:
+                return json_response(service.model_metadata(name, version))
+            case ["ready"]:
+                service.repository.find(name, version)
+                return json_response({"name": name, "ready": True})
+            case ["config"]:
+                return json_response(service.repository.find(name, version).config())
+            case ["stats"]:
+                return json_response(service.model_statistics(name, version))
+        raise Refusal(404, f"there is nothing at {request.path}")
+
+    async def _infer(self, request: Request, name: str, version: str) -> Response:
+        _only(request, "POST")
+        service = self.service
+        service.repository.find(name, version)  # an unknown model is the first thing to say
+        headers = request.headers
+        body = unpack(request.body, headers.get("content-encoding", ""), service.options.max_body)
+        asked = decode_request(body, headers.get(HEADER_LENGTH))
+        model, tensors = await service.infer(name, version, asked, request.gone)
+        head: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
+        if asked.id is not None:
+            head["id"] = asked.id
+        pieces, length = encode_answer(head, tensors)
+        if length is None:
+            return Response(200, pieces)
+        return Response(200, pieces, OCTETS, {"inference-header-content-length": str(length)})
+
+
+def _only(request: Request, *methods: str) -> None:
+    if request.method not in methods:
+        raise Refusal(405, f"{request.path} takes {' or '.join(methods)}, not {request.method}")
+
+
+def _wants_ready(request: Request) -> bool:
+    if not request.body:
+        return False
+    try:
+        data = orjson.loads(request.body)
+    except orjson.JSONDecodeError as e:
+        raise bad(f"the request is not valid JSON: {e}") from e
+    return isinstance(data, dict) and data.get("ready") is True
+
+
+def refused(refusal: Refusal, openai: bool = False) -> Response:
+    """Return the answer to a request that is refused."""
+    content: Any = refusal.message
+    if openai:
+        kind = "invalid_request_error" if refusal.status < 500 else "server_error"
+        content = {"message": refusal.message, "type": kind, "param": None, "code": None}
+    response = json_response({"error": content}, refusal.status)
+    if refusal.retry_after:
+        response.headers["retry-after"] = str(refusal.retry_after)
+    return response
+
+
+def unpack(body: bytes | bytearray, coding: str, limit: int) -> bytes | bytearray:
+    """Return a body without its content coding.
+
+    Raises:
+        Refusal: It is damaged (400), unknown (415), or larger than the limit (413).
+    """
+    if coding in ("", "identity"):
+        return body
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        raise Refusal(415, f"content encoding {coding} is not supported")
+    inflater = zlib.decompressobj(47)  # gzip or zlib, told by the first bytes
+    try:
+        plain = inflater.decompress(body, limit)
+    except zlib.error as e:
+        raise bad(f"the body is not {coding}: {e}") from e
+    if inflater.unconsumed_tail:
+        raise Refusal(413, f"the body is larger than {limit} bytes once unpacked")
+    if not inflater.eof:
+        raise bad(f"the {coding} body ends too soon")
+    return plain
+
+
+def pack(response: Response, coding: str) -> None:
+    """Compress an answer that is worth it."""
+    if response.stream is not None or sum(map(len, response.body)) < WORTH_PACKING:
+        return
+    deflater = zlib.compressobj(1, wbits=31 if coding == "gzip" else 15)
+    pieces = [deflater.compress(p) for p in response.body]
+    response.body = [b"".join(pieces) + deflater.flush()]
+    response.headers["content-encoding"] = coding
