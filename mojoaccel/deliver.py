@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mojoaccel.config import BuildOptions
 from mojoaccel.job import Job
 from mojoaccel.placing import depfile_rule, place, place_folder, write_text
-from mojoaccel.products import Plan
+from mojoaccel.products import Artifact, Plan
 
 if TYPE_CHECKING:
     from mojoaccel.driver import Report
