@@ -10,7 +10,7 @@ from mojoaccel.passes.pipeline import optimize
 from mojoaccel.targets.base import read_target
 from mojoaccel.trace.export import trace
 from mojoaccel.trace.loader import LoadedModel
-from tests.models import examples
+from tests.models.small import examples
 
 TARGET = read_target("null")
 

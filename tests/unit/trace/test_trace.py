@@ -18,7 +18,7 @@ from mojoaccel.ir.text import parse_traced, print_traced
 from mojoaccel.products import TracedModel
 from mojoaccel.trace.export import trace
 from mojoaccel.trace.loader import LoadedModel, load_model
-from tests.models import examples
+from tests.models.small import examples
 
 
 def traced(module: nn.Module, *args: object, **dynamic: dict[int, str]) -> TracedModel:
@@ -206,7 +206,7 @@ def test_a_hugging_face_folder_is_taken(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_graph_text_does_not_depend_on_the_hash_seed() -> None:
     code = (
-        "from tests.models import examples; from mojoaccel.trace.export import trace;"
+        "from tests.models.small import examples; from mojoaccel.trace.export import trace;"
         "from mojoaccel.trace.loader import LoadedModel; from mojoaccel.config import TraceOptions;"
         "from mojoaccel.ir.text import print_traced;"
         "print(print_traced(trace(LoadedModel('m', examples()['normalized']), TraceOptions())[0]))"

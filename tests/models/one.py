@@ -1,0 +1,129 @@
+"""Compiles and judges one model of a suite, in this process; prints the result as a line of JSON.
+
+Run by the sweep: ``python -m tests.models.one SUITE NAME [--dynamic] [--threads N]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import resource
+import sys
+import time
+import traceback
+from types import ModuleType
+from typing import Any
+
+BATCHES = (1, 2, 3, 5, 8)
+
+
+def load_suite(path: str) -> ModuleType:
+    """Import a suite: ``names()``, ``load(name)``, ``family(name)`` and ``SMOKE``."""
+    spec = importlib.util.spec_from_file_location("model_suite", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["model_suite"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def batch_axes(args: tuple[Any, ...], shapes: Any) -> list[int | None]:
+    """Return the axis of each positional input that carries the batch."""
+    if isinstance(shapes, dict):
+        (shapes,) = shapes.values()
+    return [next(iter(s)) if s else None for s in shapes] + [None] * (len(args) - len(shapes))
+
+
+def resized(args: tuple[Any, ...], axes: list[int | None], batch: int) -> tuple[Any, ...]:
+    """Return inputs for another batch: rows of the example, floats disturbed row by row."""
+    import torch
+
+    made = []
+    for value, axis in zip(args, axes, strict=True):
+        if axis is None:
+            made.append(value)
+            continue
+        rows = torch.arange(batch) % value.shape[axis]
+        copy = value.index_select(axis, rows)
+        if value.is_floating_point() and value.numel() and bool((value != value.round()).any()):
+            copy = copy + 0.1 * value.std() * torch.randn(copy.shape, dtype=copy.dtype)
+        made.append(copy)
+    return tuple(made)
+
+
+def measure(suite: str, name: str, *, dynamic: bool, threads: int) -> dict[str, Any]:
+    """Compile one model and judge its answers."""
+    import torch
+
+    torch.set_num_threads(threads)
+    module, args, kwargs, shapes = load_suite(suite).load(name)
+    import mojoaccel
+    from mojoaccel.errors import MojoaccelError
+    from tests.models.referee import judge
+
+    if dynamic and shapes is None:
+        return {"status": "skip", "reason": "its code fixes the batch"}
+    result: dict[str, Any] = {"status": "pass"}
+    start = time.perf_counter()
+    try:
+        session = mojoaccel.compile(
+            module,
+            tuple(args),
+            kwargs,
+            dynamic_shapes=shapes if dynamic else None,
+            threads=threads,
+            verify=False,
+        )
+    except MojoaccelError as problem:
+        messages = [d.message for d in problem.diagnostics]
+        return {"status": "fail", "stage": "compile", "code": problem.code, "reason": messages}
+    result["compile_seconds"] = time.perf_counter() - start
+    usage = (
+        resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    result["memory_mb"] = max(usage) / 1024
+    torch.manual_seed(1)
+    sets = {0: tuple(args)}
+    if dynamic:
+        axes = batch_axes(tuple(args), shapes)
+        sets = {n: resized(tuple(args), axes, n) for n in BATCHES}
+    with torch.no_grad(), session:
+        for batch, inputs in sets.items():
+            verdict = judge(module, inputs, dict(kwargs or {}), session(*inputs, **(kwargs or {})))
+            for key in ("error", "own"):
+                known = [v for v in (result.get(key), getattr(verdict, key)) if v is not None]
+                result[key] = max(known, default=None)
+            result["strict"] = result.get("strict", True) and verdict.strict
+            if not verdict.ok:
+                where = f" at batch {batch}" if dynamic else ""
+                result.update(status="fail", stage="compare", reason=[verdict.reason + where])
+    return result
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suite")
+    parser.add_argument("name")
+    parser.add_argument("--dynamic", action="store_true")
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    answer = os.dup(1)
+    os.dup2(2, 1)  # what models print while they are built is not the answer
+    try:
+        result = measure(given.suite, given.name, dynamic=given.dynamic, threads=given.threads)
+    except Exception as problem:
+        trace = traceback.format_exc().splitlines()
+        result = {
+            "status": "fail",
+            "stage": "crash",
+            "reason": [repr(problem)[:500]],
+            "trace": trace[-12:],
+        }
+    os.write(answer, json.dumps(result).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Compiles every model of a suite and compares it with PyTorch, each in a process of its own.
+
+``python -m tests.models.sweep --suite SUITE.py [--only NAME ...] [--smoke] [--dynamic] [--jobs N]
+[--out results.json]``. A suite is a Python file with ``names()`` and ``load(name)``, which returns
+the module, its positional and keyword inputs and its dynamic shapes. The exit status is 1 if a
+model fails that ``allowed.toml`` does not name with a reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    import tomli as tomllib  # type: ignore[no-redef]
+
+ALLOWED = Path(__file__).with_name("allowed.toml")
+
+
+def run_one(suite: str, name: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Run the worker for one model; a worker that dies or hangs is a failure of its own."""
+    command = [sys.executable, "-m", "tests.models.one", suite, name]
+    command += ["--threads", str(given.threads)] + (["--dynamic"] if given.dynamic else [])
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=given.limit, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        return {"status": "fail", "stage": "time", "reason": [f"not done in {given.limit:.0f} s"]}
+    lines = done.stdout.splitlines()
+    if done.returncode or not lines:
+        tail = done.stderr.splitlines()[-3:]
+        return {"status": "fail", "stage": f"exit {done.returncode}", "reason": tail}
+    return dict(json.loads(lines[-1]))
+
+
+def line(name: str, result: dict[str, Any]) -> str:
+    """Write one row of the table."""
+
+    def number(key: str, form: str) -> str:
+        value = result.get(key)
+        return "-" if value is None else format(value, form)
+
+    cells = [
+        f"{name:32}",
+        f"{result['status']:5}",
+        f"{number('compile_seconds', '.1f'):>6}",
+        f"{number('memory_mb', '.0f'):>6}",
+        f"{number('error', '.1e'):>8}",
+        f"{number('own', '.1e'):>8}",
+        "" if result.get("strict", True) else "not at 1e-4",
+    ]
+    if result["status"] != "pass":
+        cells += [str(result.get("stage", "")), str(result.get("code", ""))]
+        cells += [str(r)[:160] for r in result.get("reason", [])[:3]]
+    return " ".join(cells).rstrip()
+
+
+def summary(results: dict[str, dict[str, Any]], allowed: dict[str, str]) -> str:
+    """Write the closing lines: counts, compile times, what is not allowed to fail."""
+    counts = {s: sum(r["status"] == s for r in results.values()) for s in ("pass", "fail", "skip")}
+    seconds = [r["compile_seconds"] for r in results.values() if "compile_seconds" in r]
+    lines = [f"{counts['pass']} pass, {counts['fail']} fail, {counts['skip']} skipped"]
+    if seconds:
+        middle, most = statistics.median(seconds), max(seconds)
+        lines.append(f"compile: median {middle:.1f} s, longest {most:.1f} s")
+    loose = [n for n, r in results.items() if r["status"] == "pass" and not r.get("strict", True)]
+    if loose:
+        lines.append(f"accepted at 1e-3 but not at 1e-4: {', '.join(loose)}")
+    lines += [
+        f"allowed to fail: {n}: {allowed[n]}" for n in unexpected(results, {}) if n in allowed
+    ]
+    return "\n".join(lines)
+
+
+def unexpected(results: dict[str, dict[str, Any]], allowed: dict[str, str]) -> list[str]:
+    """Return the models that fail and may not."""
+    return [n for n, r in results.items() if r["status"] == "fail" and n not in allowed]
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--suite", required=True, help="Python file of models")
+    parser.add_argument("--only", nargs="*", help="names of models")
+    parser.add_argument("--smoke", action="store_true", help="the suite's SMOKE list")
+    parser.add_argument("--dynamic", action="store_true", help="dynamic batch, at 1, 2, 3, 5, 8")
+    parser.add_argument("--jobs", type=int, default=1, help="models at once")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each session")
+    parser.add_argument("--limit", type=float, default=300, help="seconds for one model")
+    parser.add_argument("--out", type=Path, help="results as JSON, kept up to date")
+    given = parser.parse_args()
+
+    from tests.models.one import load_suite
+
+    suite = load_suite(given.suite)
+    names = given.only or (suite.SMOKE if given.smoke else suite.names())
+    allowed = tomllib.loads(ALLOWED.read_text())["dynamic" if given.dynamic else "static"]
+    results: dict[str, dict[str, Any]] = {}
+
+    def take(name: str) -> None:
+        results[name] = run_one(given.suite, name, given)
+        print(line(name, results[name]), flush=True)
+        if given.out:
+            given.out.write_text(json.dumps(results, indent=1) + "\n")
+
+    print(f"{'model':32} {'':5} {'s':>6} {'MB':>6} {'error':>8} {'PyTorch':>8}")
+    with ThreadPoolExecutor(given.jobs) as pool:
+        list(pool.map(take, names))
+    print(summary(results, allowed))
+    return 1 if unexpected(results, allowed) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
