@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,8 @@ class Delivery:
     Attributes:
         path: What was written, if anything.
         text: What belongs on stdout instead.
+        commands: What would be run, for ``--plan``.
+        operators: Calls of every operator, for ``--check``.
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
@@ -34,6 +37,7 @@ class Delivery:
         self.path: Path | None = None
         self.text: str | None = None
         self.commands: tuple[tuple[str, ...], ...] = ()
+        self.operators: dict[str, int] | None = None
 
     def receive(self, job: Job, report: Report) -> None:
         """Copy what is wanted out of the compile's temporary files.
@@ -42,7 +46,10 @@ class Delivery:
             MojoaccelError: MA603, something cannot be written.
         """
         emit = self.values["emit"]
-        if self.values["plan"]:
+        if self.values["check"]:
+            graph = job.products["trace"].graph
+            self.operators = dict(Counter(node.op for node in graph.nodes).most_common())
+        elif self.values["plan"]:
             self.commands = _commands(job)
             self.text = plan_text(job.products["optimize"], self.commands)
         elif emit in _TEXT_STAGE:
@@ -85,6 +92,8 @@ class Delivery:
             artifact: Artifact = report.products["package"]
             content["artifact_bytes"] = artifact.size
             content["verification"] = artifact.manifest["verification"]
+        if self.operators is not None:
+            content["operators"] = self.operators
         if self.values["plan"]:
             content["commands"] = [list(c) for c in self.commands]
         if self.text is not None and not self.values["plan"]:
@@ -95,6 +104,9 @@ class Delivery:
         """Return the closing lines for people."""
         lines: list[str] = []
         products = report.products
+        if self.operators is not None:
+            calls = sum(self.operators.values())
+            lines.append(f"all of its {calls} calls of {len(self.operators)} operators compile")
         if products["detect"].name == "reference":
             lines.append("simulated: PyTorch interprets the graph; nothing was compiled")
         if "package" in products and self.path is not None:

@@ -7,8 +7,9 @@ raises it (design: 1 detect, 2 trace, 3 optimize, 4 emit, 5 build, 6 package, 7 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
@@ -112,16 +113,31 @@ class Diagnostic:
         }
 
 
+def gather(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """Say the same thing once, at its first place, with the number of calls."""
+    counts = Counter((d.code, d.message) for d in diagnostics)
+    found: dict[tuple[str, str], Diagnostic] = {}
+    for one in diagnostics:
+        found.setdefault((one.code, one.message), one)
+    return [
+        replace(d, message=f"{d.message} ({counts[key]} calls)") if counts[key] > 1 else d
+        for key, d in found.items()
+    ]
+
+
 @dataclass
 class MojoaccelError(Exception):
     """The root of every error mojoaccel raises on purpose.
 
     Attributes:
         diagnostics: What went wrong, all of it at once; the first one decides the exit code.
+        details: Further facts for ``--json``.
+        partial: The model as far as it could be traced; later stages may find more in it.
     """
 
     diagnostics: tuple[Diagnostic, ...]
     details: dict[str, Any] = field(default_factory=dict)
+    partial: Any = None
 
     def __str__(self) -> str:
         """Return ``MAnnn name: message`` lines."""

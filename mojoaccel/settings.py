@@ -60,6 +60,7 @@ _COMPILE = (
     Setting("stop-after", "text", None, STAGE_NAMES),
     Setting("save-temps", "text"),
     Setting("depfile", "text"),
+    Setting("check", "bool", False),
     Setting("plan", "bool", False),
     Setting("explain-cache", "bool", False),
     Setting("verify", "bool", True),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mojoaccel.config import options_key
-from mojoaccel.errors import SourceLoc
+from mojoaccel.errors import Diagnostic, MojoaccelError, SourceLoc
 from mojoaccel.ir.serialize import parse_plan, plan_to_text
 from mojoaccel.job import Job, kernels_digest, source_digest
 from mojoaccel.products import (
@@ -120,8 +120,25 @@ def _trace_key(job: Job) -> dict[str, Any]:
 
 def _trace(job: Job) -> TracedModel:
     traced: TracedModel
-    traced, job.weights = job.tracer.trace(job.model, job.request.options.trace)
+    try:
+        traced, job.weights = job.tracer.trace(job.model, job.request.options.trace)
+    except MojoaccelError as problem:
+        if problem.partial is None or job.target.name == "reference":
+            raise
+        more = refused_forms(problem.partial, job)
+        raise MojoaccelError((*problem.diagnostics, *more), problem.details) from problem
     return traced
+
+
+def refused_forms(traced: TracedModel, job: Job) -> tuple[Diagnostic, ...]:
+    """Return what lowering would refuse in a model whose tracing failed: all is said at once."""
+    from mojoaccel.passes.pipeline import optimize
+
+    try:
+        optimize(traced, job.target, job.request.options.optimize)
+    except MojoaccelError as problem:
+        return problem.diagnostics
+    return ()
 
 
 def _write_traced(job: Job, traced: TracedModel, folder: Path) -> None:

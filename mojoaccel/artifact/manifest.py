@@ -72,7 +72,7 @@ class Manifest:
         verification: Result of the comparison with PyTorch.
         check: Cases under check/.
         threads: Default number of threads; 0 is chosen at load.
-        task: What the model is for, where that is known: see `trace.task`. Empty otherwise.
+        task: What the model is for, where that is known, for the server; empty otherwise.
     """
 
     name: str

@@ -67,6 +67,10 @@ def compile_command(
     depfile: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the sources as a make rule.")
     ] = None,
+    check: Annotated[
+        bool | None,
+        typer.Option("--check", help="Say whether it can be compiled; list what cannot be."),
+    ] = None,
     plan: Annotated[
         bool | None, typer.Option("--plan", help="Print groups and commands; build nothing.")
     ] = None,
@@ -143,7 +147,9 @@ class CompileRun:
         from mojoaccel.settings import compile_options
 
         values = self.values
-        stop = "emit" if values["plan"] else values["stop-after"] or EMIT_STAGE[values["emit"]]
+        stop = values["stop-after"] or EMIT_STAGE[values["emit"]]
+        if values["check"] or values["plan"]:
+            stop = "optimize" if values["check"] else "emit"
         temps = values["save-temps"]
         return Request(
             model=self.model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mojoaccel.errors import error
+from mojoaccel.errors import Diagnostic, MojoaccelError, error, gather
 from mojoaccel.ir.graph import Graph, Node
 from mojoaccel.ir.plan import Buffer, PackedWeight, View
 from mojoaccel.ops.lazy import contiguous_strides, is_contiguous
@@ -26,12 +26,25 @@ def schedule_groups(
         _place(context, state.weight, "state", index)
     for index, name in enumerate(graph.outputs):
         context.output_names.setdefault(name, index)
+    refused: list[Diagnostic] = []
     for node in graph.nodes:
-        lower_node(context, node)
+        try:
+            lower_node(context, node)
+        except MojoaccelError as problem:
+            refused += problem.diagnostics
+            _stand_in(context, node)
+    if refused:
+        raise MojoaccelError(tuple(gather(refused)))
     for index, name in enumerate(graph.outputs):
         _finish_output(context, index, name)
     _store_states(context, states)
     return context
+
+
+def _stand_in(context: KernelContext, node: Node) -> None:
+    """Give the results of a refused node a place, so that the nodes after it are looked at too."""
+    for value in node.outputs:
+        context.held[value.name] = context.new_buffer(value.name, value.type)
 
 
 def _store_states(context: KernelContext, states: tuple[StateSpec, ...]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mojoaccel.errors import error
+from mojoaccel.errors import Diagnostic, MojoaccelError, error, gather
 from mojoaccel.ir.graph import Graph, GraphBuilder, Node
 from mojoaccel.ir.types import C64, C128, TensorType
 from mojoaccel.ops.complex_parts import Pair, Part, Parts, Rewriting, is_complex, real_type
@@ -56,7 +56,7 @@ class Splitter:
         if not any(is_complex(t) for t in touched):
             self.done.append(node)
         elif node.op in WHOLE:
-            self._keep_whole(node)
+            self.keep_whole(node)
         elif node.op in RULES:
             self._apply(node, touched)
         else:
@@ -133,7 +133,8 @@ class Splitter:
         self.done.extend(builder.nodes)
         return name
 
-    def _keep_whole(self, node: Node) -> None:
+    def keep_whole(self, node: Node) -> None:
+        """Keep a node whose kernel takes complex values as they lie in memory."""
         inputs: list[str | None] = []
         for name in node.inputs:
             assert name is not None
@@ -198,8 +199,15 @@ def split_complex(graph: Graph) -> tuple[Graph, int]:
     if not any(is_complex(t) for t in types.values()):
         return graph, 0
     splitter = Splitter(types)
+    refused: list[Diagnostic] = []
     for node in graph.nodes:
-        splitter.run(node)
+        try:
+            splitter.run(node)
+        except MojoaccelError as problem:
+            refused += problem.diagnostics
+            splitter.keep_whole(node)  # so that the nodes after it are looked at too
+    if refused:
+        raise MojoaccelError(tuple(gather(refused)))
     outputs = _outputs(splitter, graph.outputs)
     kept = {id(n) for n in splitter.done}
     count = sum(id(n) not in kept for n in graph.nodes)

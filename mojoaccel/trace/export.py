@@ -172,12 +172,21 @@ def read_program(
     ]
     weights, references, arrays = read_weights(reader, program, placeholders)
     reader.read_calls()
+    findings = reader.findings()
     outputs, states = read_outputs(reader, spec, references)
     found = {v.name: v for v in (*inputs, *weights, *(o for n in reader.nodes for o in n.outputs))}
     ordered = tuple({d.name: d for d in symbols.values()}.values())
     graph = Graph(
-        name, "torch", ordered, tuple(inputs), tuple(weights), tuple(reader.nodes), tuple(outputs)
+        name,
+        "torch",
+        ordered,
+        (*inputs, *reader.cuts),
+        tuple(weights),
+        tuple(reader.nodes),
+        tuple(outputs),
     )
+    if findings:
+        raise MojoaccelError(tuple(findings), partial=without_refused(graph, references))
     labels = structure_json(program.call_spec.out_spec, len(outputs))
     signature = Signature(
         tuple(inputs),
@@ -194,6 +203,18 @@ def read_program(
         graph, signature, tuple(references), tuple(states), tuple(sorted(values.items())), ranges
     )
     return traced, arrays
+
+
+def without_refused(graph: Graph, references: list[WeightRef]) -> TracedModel:
+    """Return what is left of a model around its refused calls, so that lowering can be tried.
+
+    Every value that nobody reads is an output: nothing is dead because its reader was refused.
+    """
+    read = {i for node in graph.nodes for i in node.inputs}
+    ends = [v for node in graph.nodes for v in node.outputs if v.name not in read]
+    whole = replace(graph, outputs=tuple(v.name for v in ends))
+    signature = Signature(graph.inputs, tuple(ends), "", "")
+    return TracedModel(whole, signature, tuple(references), (), (), ())
 
 
 def read_symbols(
@@ -271,8 +292,8 @@ def read_outputs(
     by_source = {r.source.split(":", 1)[1]: r.value for r in references}
     for s in spec.output_specs:
         if s.kind.name == "USER_OUTPUT":
-            if type(s.arg).__name__ == "TensorArgument":
+            if type(s.arg).__name__ == "TensorArgument" and s.arg.name in reader.names:
                 outputs.append(reader.names[s.arg.name])
-        elif s.kind.name == "BUFFER_MUTATION":
+        elif s.kind.name == "BUFFER_MUTATION" and s.arg.name in reader.names:
             states.append(StateSpec(by_source[s.target], reader.names[s.arg.name]))
     return outputs, states

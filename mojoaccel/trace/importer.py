@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mojoaccel.errors import Diagnostic, MojoaccelError, SourceLoc, error
+from mojoaccel.errors import Diagnostic, MojoaccelError, SourceLoc, error, gather
 from mojoaccel.ir.graph import Attr, Node, Value, make_attrs
 from mojoaccel.ir.types import BY_TORCH, TensorType
 from mojoaccel.ops.registry import Foreign, OpDef, by_aten
@@ -73,6 +73,11 @@ class Importer:
     Attributes:
         program: The exported program, decomposed.
         sizes: Reads symbolic sizes.
+        names: Name in the graph of every FX value read so far.
+        nodes: The calls read so far.
+        unsupported: Number of calls of each operator without a lowering.
+        refused: Calls of forms that cannot be read.
+        cuts: Results of those calls, which stand as inputs so that the rest can be checked.
     """
 
     program: Any
@@ -82,6 +87,8 @@ class Importer:
     taken: set[str] = field(default_factory=set)
     unsupported: Counter[str] = field(default_factory=Counter)
     first_use: dict[str, SourceLoc | None] = field(default_factory=dict)
+    refused: list[Diagnostic] = field(default_factory=list)
+    cuts: list[Value] = field(default_factory=list)
 
     def value_type(self, tensor: Any) -> TensorType:
         """Return the type of a (fake) tensor."""
@@ -92,21 +99,43 @@ class Importer:
 
     def define(self, fx_name: str, name: str, tensor: Any) -> Value:
         """Give an FX value its name in the graph."""
+        kind = self.value_type(tensor)
         unique, count = name, 1
         while unique in self.taken:
             count += 1
             unique = f"{name}_{count}"
         self.taken.add(unique)
         self.names[fx_name] = unique
-        return Value(unique, self.value_type(tensor))
+        return Value(unique, kind)
 
     def read_calls(self) -> None:
-        """Import every call of the graph; collect what has no record."""
+        """Import every call of the graph; collect what cannot be (`findings`)."""
         for fx in self.program.graph.nodes:
-            if fx.op == "call_function":
+            if fx.op != "call_function":
+                continue
+            try:
                 self._call(fx)
-        if self.unsupported:
-            raise MojoaccelError(tuple(self._unsupported()))
+            except MojoaccelError as problem:
+                self.refused += problem.diagnostics
+                self._cut(fx)
+            except KeyError:  # it reads a value that was lost with an earlier refusal
+                if not (self.unsupported or self.refused):
+                    raise
+
+    def _cut(self, fx: Any) -> None:
+        """Let the results of a call that was refused stand as inputs, where they have a type."""
+        value = fx.meta.get("val")
+        many = isinstance(value, (tuple, list))
+        for index, item in enumerate(value if many else [value]):
+            try:
+                key = f"{fx.name}.{index}" if many else fx.name
+                self.cuts.append(self.define(key, key.replace(".", "_"), item))
+            except (MojoaccelError, AttributeError):  # no tensor, or of no type of ours
+                continue
+
+    def findings(self) -> list[Diagnostic]:
+        """Return everything that cannot be compiled, as far as reading the calls tells."""
+        return [*self._unsupported(), *gather(self.refused)]
 
     def _unsupported(self) -> list[Diagnostic]:
         total = len(self.unsupported)
@@ -136,7 +165,8 @@ class Importer:
             return
         if name == "<built-in function getitem>":
             source, index = fx.args
-            self.names[fx.name] = self.names.get(f"{source.name}.{index}", "")
+            if not (self.unsupported or self.refused) or f"{source.name}.{index}" in self.names:
+                self.names[fx.name] = self.names.get(f"{source.name}.{index}", "")
             return
         if name in SAME and _same_layout(fx):
             self.names[fx.name] = self.names[fx.args[0].name]
@@ -145,13 +175,7 @@ class Importer:
         if record is None or isinstance(record.lowering, Foreign):
             self.unsupported[name] += 1
             self.first_use.setdefault(name, source_of(fx))
-            for i in range(len(value) if isinstance(value, (tuple, list)) else 1):
-                self.names[f"{fx.name}.{i}"] = self.names[fx.name] = fx.name
-            return
-        if self.unsupported:
-            self.names[fx.name] = fx.name
-            for i in range(len(value) if isinstance(value, (tuple, list)) else 0):
-                self.names[f"{fx.name}.{i}"] = fx.name
+            self._cut(fx)
             return
         if name in AT_ITEM and _is_item(fx.args[AT_ITEM[name]]):
             self._add_at_item(fx, value)

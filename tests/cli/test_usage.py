@@ -137,3 +137,49 @@ def test_completion_script_is_offered(run):
     code, out, _ = run(_MOJOACCEL_COMPLETE="source_bash")
     assert code == 0
     assert "_mojoaccel_completion" in out
+
+
+UNSUPPORTED = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+class M(nn.Module):
+    def forward(self, x):
+        noise = torch.rand_like(x)
+        lost = x[x > 0]
+        pairs = torch.view_as_complex(x)
+        return F.dropout(x, 0.5, True), lost.sum() + noise, pairs.softmax(0), pairs.exp().softmax(0)
+
+def factory():
+    return M(), (torch.randn(4, 2),)
+"""
+
+
+def test_check_lists_everything_unsupported_at_once(run):
+    code, out, err = run("compile", "m.py", "--check", files={"m.py": UNSUPPORTED})
+    assert (code, out) == (1, "")
+    found = [line for line in err.splitlines() if line.startswith("error")]
+    assert found == [
+        "error[MA203] operator-not-supported: aten.rand_like.default is not supported (1 call): it "
+        "draws random numbers",
+        "error[MA203] operator-not-supported: aten.native_dropout.default is not supported (1 "
+        "call): dropout is on: it draws random numbers",
+        "error[MA204] data-dependent-control-flow: index: the size of its result depends on the "
+        "data (u0)",
+        "error[MA302] form-not-supported: softmax of complex numbers (2 calls)",
+    ]
+    for line in (8, 9, 11):
+        assert f"--> m.py:{line} in forward" in err
+    assert "hint: use torch.where, or multiply by the mask" in err
+
+
+def test_check_counts_the_operators_of_a_model_that_compiles(run):
+    text = UNSUPPORTED.replace("torch.rand_like(x)", "1").replace("x[x > 0]", "x.relu()")
+    text = text.replace("F.dropout(x, 0.5, True)", "x").replace(".softmax(0)", "")
+    code, out, err = run("compile", "m.py", "--check", files={"m.py": text})
+    assert (code, out) == (0, "")
+    assert "calls of" in err and "operators compile" in err
+    code, out, _ = run("compile", "m.py", "--check", "--json")
+    assert code == 0
+    assert json.loads(out)["operators"]["relu"] == 1

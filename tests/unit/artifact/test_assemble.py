@@ -53,7 +53,7 @@ def test_a_manifest_that_lacks_a_field_is_refused_or_defaulted(tmp_path, key):
     (tmp_path / "manifest.json").write_text(json.dumps(data))
     try:
         read_manifest(tmp_path)
-        assert key in ("states", "producer", "options", "verification", "threads")
+        assert key in ("states", "producer", "options", "verification", "threads", "task")
     except MojoaccelError as e:
         assert e.code == ("MA604" if key.endswith("_version") else "MA601")
 
