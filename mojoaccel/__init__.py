@@ -15,17 +15,19 @@ if TYPE_CHECKING:
     from mojoaccel.api import detect as detect
     from mojoaccel.example import Example as Example
     from mojoaccel.loading import load as load
+    from mojoaccel.ops.custom import CustomOp as CustomOp
     from mojoaccel.runtime.session import Session as Session
 
 _HOMES = {
     "compile": "mojoaccel.api",
     "detect": "mojoaccel.api",
     "load": "mojoaccel.loading",
+    "CustomOp": "mojoaccel.ops.custom",
     "Example": "mojoaccel.example",
     "Session": "mojoaccel.runtime.session",
 }
 
-__all__ = ["Example", "Session", "__version__", "compile", "detect", "load"]
+__all__ = ["CustomOp", "Example", "Session", "__version__", "compile", "detect", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def compile(
     target: str = "cpu",
     output: str | Path | None = None,
     verify: bool = True,
+    ops: Sequence[str | Path] = (),
 ) -> Session:
     """Compile a model and load what came out.
 
@@ -47,6 +48,7 @@ def compile(
         target: As ``--target``.
         output: Where the artifact goes; it is not kept if None.
         verify: Compare with PyTorch before anything is returned.
+        ops: Files of operators of your own.
 
     Raises:
         MojoaccelError: The model cannot be compiled (MA2xx to MA6xx), or the environment does
@@ -58,6 +60,7 @@ def compile(
         "threads": threads,
         "target": target,
         "verify": verify,
+        "ops": tuple(str(p) for p in ops) or None,
     }
     with tempfile.TemporaryDirectory(prefix="mojoaccel-") as folder:
         place = Path(output) if output is not None else Path(folder) / "model.maccel"

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, fields
 from typing import Any
 
-NOT_IN_KEY = frozenset({"timeout", "jobs"})
+NOT_IN_KEY = frozenset({"timeout", "jobs", "ops"})
 """Fields that change how a stage runs, never what it gives; they stay out of cache keys."""
 
 
@@ -47,10 +47,12 @@ class TraceOptions:
     Attributes:
         dtype: ``f32`` keeps the model's dtypes, ``bf16`` casts floating weights and activations.
         dynamic: ``input:axis=name`` declarations, added to the factory's own.
+        ops: Files of the user's own operators (their contents are in the cache key).
     """
 
     dtype: str = "f32"
     dynamic: tuple[str, ...] = ()
+    ops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,7 @@ class Compiler:
             report.products = job.products
             report.setup_seconds = job.setup_seconds
             report.sources = list(job.model.sources) if "model" in vars(job) else []
+            report.sources += job.custom_sources
             deliver(job, report)
             return report
         finally:

@@ -246,6 +246,12 @@ CODES: dict[str, ErrorInfo] = {
         _E.ENVIRONMENT,
         "This input needs a package that is not installed.",
     ),
+    "MA210": ErrorInfo(
+        "bad-operator-file",
+        _E.USAGE,
+        "A file given with --ops, or an operator in it, cannot be used.",
+        'it needs OPS = [mojoaccel.CustomOp("space::name", mojo="file.mojo:function")]',
+    ),
     # 3: optimize
     "MA301": ErrorInfo(
         "graph-invalid",

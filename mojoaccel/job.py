@@ -55,6 +55,7 @@ class Job:
         digests: Their content digests.
         setup_seconds: Time to import torch and to construct the model.
         warnings: Findings that do not stop the compile.
+        custom_sources: Files of the user's own operators.
     """
 
     request: Request
@@ -64,6 +65,7 @@ class Job:
     setup_seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[Diagnostic] = field(default_factory=list)
     weights: Weights = field(default_factory=dict)
+    custom_sources: list[Path] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -90,6 +92,23 @@ class Job:
         self.setup_seconds["import torch"] = imported - began
         self.setup_seconds["construct model"] = time.perf_counter() - imported
         return loaded
+
+    @cached_property
+    def custom(self) -> str:
+        """Digest of the files of the user's own operators, which are registered by this.
+
+        Raises:
+            MojoaccelError: MA210, one of them cannot be used.
+        """
+        if not self.request.options.trace.ops:
+            return ""
+        from mojoaccel.ops.custom import register_file
+
+        loader = importlib.import_module("mojoaccel.trace.loader")
+        given = [Path(p) for p in self.request.options.trace.ops]
+        files = [f for path in given for f in register_file(path, loader.import_file)]
+        self.custom_sources = files
+        return digest_bytes(*(part for f in files for part in (f.name.encode(), f.read_bytes())))
 
     @cached_property
     def tracer(self) -> Any:

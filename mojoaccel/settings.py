@@ -54,6 +54,7 @@ _COMPILE = (
     Setting("optimization", "level", 2),
     Setting("dtype", "text", "f32", ("f32", "bf16")),
     Setting("dynamic", "list", ()),
+    Setting("ops", "list", ()),
     Setting("target", "text", "cpu"),
     Setting("threads", "int", 0),
     Setting("emit", "text", "artifact", EMITS),
@@ -173,7 +174,9 @@ def compile_options(values: Mapping[str, Any]) -> CompileOptions:
     level = values["optimization"]
     return CompileOptions(
         detect=DetectOptions(target=values["target"]),
-        trace=TraceOptions(dtype=values["dtype"], dynamic=tuple(values["dynamic"])),
+        trace=TraceOptions(
+            dtype=values["dtype"], dynamic=tuple(values["dynamic"]), ops=tuple(values["ops"])
+        ),
         optimize=OptimizeOptions(optimization=level),
         build=BuildOptions(
             optimization=level,
@@ -364,6 +367,10 @@ class _FileReader:
                 raise self._error(raw, f"{raw} = {value!r} is not {e}", "") from e
             if key in _PATHS:
                 values[key] = str(self.path.parent / Path(values[key]).expanduser())
+            elif key == "ops":
+                values[key] = tuple(
+                    str(self.path.parent / Path(v).expanduser()) for v in values[key]
+                )
         return values
 
     def _error(self, key: str, message: str, hint: str) -> MojoaccelError:

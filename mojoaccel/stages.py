@@ -114,6 +114,7 @@ def _trace_key(job: Job) -> dict[str, Any]:
     return {
         "options": options_key(options),
         "model": fingerprint(model, options),
+        "custom": job.custom,
         "source": source_digest("trace", "ops", "ir", "products", "example"),
     }
 
@@ -184,6 +185,7 @@ def _optimize_key(job: Job) -> dict[str, Any]:
         "traced": job.digests["trace"],
         "target": job.target.code_key(),
         "options": options_key(options),
+        "custom": job.custom,
         "source": source_digest("passes", "ops", "ir"),
     }
     if measures(job):
@@ -264,7 +266,8 @@ def _read_source(job: Job, folder: Path) -> MojoSource:
         record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     files = tuple((n, (folder / n).read_text(encoding="utf-8")) for n in record["files"])
     lines = tuple((line, SourceLoc(*loc)) for line, loc in record["lines"])
-    digest = code_digest(dict(files)["model.mojo"])
+    texts = dict(files)
+    digest = code_digest(texts.pop("model.mojo"), *texts.values())
     return MojoSource(files, lines, tuple(record["kernels"]), digest)
 
 

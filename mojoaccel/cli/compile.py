@@ -47,6 +47,10 @@ def compile_command(
         list[str] | None,
         typer.Option(metavar="IN:AXIS=NAME[:MIN..MAX]", help="Declare a varying dim."),
     ] = None,
+    ops: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE.py", help="Operators of your own (see README)."),
+    ] = None,
     target: Annotated[
         str | None,
         typer.Option(help="cpu, cpu:<triple>+<cpu>[+feature|-feature]..., reference or null."),
@@ -104,6 +108,7 @@ def compile_command(
     """Compile MODEL, check it against PyTorch and write the artifact."""
     given = {k.replace("_", "-"): v for k, v in locals().items() if k != "model"}
     given["dynamic"] = tuple(dynamic) if dynamic else None
+    given["ops"] = tuple(ops) if ops else None
     prepare(model, given).run()
 
 

@@ -72,10 +72,10 @@ class ModulePrinter:
         )
         text = "\n".join(text_lines).rstrip() + "\n"
         return MojoSource(
-            (("model.mojo", text),),
+            (("model.mojo", text), *self.plan.sources),
             line_map,
             tuple(name for name, _, _ in tasks),
-            code_digest(text),
+            code_digest(text, *(t for _, t in self.plan.sources)),
         )
 
     def _task_name(self, group: FusionGroup) -> str:
@@ -160,8 +160,13 @@ def import_lines(module: str, names: Sequence[str]) -> list[str]:
     return [f"from {module} import (", *(f"    {n}," for n in names), ")"]
 
 
-def code_digest(text: str) -> str:
-    """Return the digest of a module without comments, docstrings and blank lines."""
+def code_digest(text: str, *others: str) -> str:
+    """Return the digest of a module without comments, docstrings and blank lines.
+
+    Args:
+        text: The module.
+        others: Files of the user's own that it imports.
+    """
     kept = [
         line.rstrip()
         for line in text.splitlines()
@@ -170,4 +175,4 @@ def code_digest(text: str) -> str:
     body = "\n".join(kept)
     if body.startswith('"""'):
         body = body.split('"""', 2)[2]
-    return digest_bytes(body)
+    return digest_bytes(body, *others)

@@ -229,6 +229,7 @@ class Plan:
         passes: (pass name, times it changed something) in the order they ran.
         optimization: Level 0..3.
         weight_graph: What computes folded weights from the original ones, when packaging.
+        sources: Names and texts of the user's own Mojo files that kernel calls import.
     """
 
     name: str
@@ -243,3 +244,4 @@ class Plan:
     passes: tuple[tuple[str, int], ...] = ()
     optimization: int = 2
     weight_graph: Graph | None = None
+    sources: tuple[tuple[str, str], ...] = ()

@@ -92,6 +92,7 @@ class KernelContext:
         groups: Fused groups in execution order.
         weights: Packed weights in order of first use.
         held: Where each value is.
+        sources: Mojo files of the user's own that calls need, by name.
     """
 
     graph: Graph
@@ -107,6 +108,7 @@ class KernelContext:
     weight_names: set[str] = field(default_factory=set)
     state_values: set[str] = field(default_factory=set)
     weight_sources: Mapping[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
     _used_names: dict[str, int] = field(default_factory=dict)
 
     # -- reading values ---------------------------------------------------------------------

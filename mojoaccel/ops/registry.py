@@ -261,15 +261,25 @@ ROOMS = (
 )
 
 
+_CUSTOM: dict[str, OpDef] = {}
+
+
+def register(op: OpDef) -> None:
+    """Add an operator of the user's own, or replace it."""
+    _CUSTOM[op.name] = op
+    load_registry.cache_clear()
+    by_aten.cache_clear()
+
+
 @cache
 def load_registry() -> Mapping[str, OpDef]:
-    """Gather the `OPS` of every room, by operator name, in a fixed order."""
+    """Gather the `OPS` of every room, by operator name, in a fixed order, and the user's own."""
     found: dict[str, OpDef] = {}
     for room in ROOMS:
         for op in importlib.import_module(f"mojoaccel.ops.{room}").OPS:
             assert op.name not in found, f"two records for {op.name}"
             found[op.name] = op
-    return found
+    return {**found, **_CUSTOM}
 
 
 @cache

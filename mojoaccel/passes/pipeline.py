@@ -112,6 +112,7 @@ def optimize(
         passes=tuple(ran),
         optimization=level,
         weight_graph=folded.weight_graph,
+        sources=tuple(sorted(context.sources.items())),
     )
 
 
