@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import mojoaccel
+from mojoaccel.trace.replay import in_double
 from tests import operator_cases as cases
 from tests.operators import (
     attention_cases,
@@ -27,6 +28,7 @@ from tests.operators import (
     recurrent_cases,
     reduction_cases,
     scatter_cases,
+    spatial_cases,
 )
 
 STEP = {
@@ -107,6 +109,13 @@ GROUPS: dict[str, Callable[[], list[cases.Case]]] = {
     "creation": movement_cases.creation_cases,
     "view": movement_cases.view_cases,
     "read": movement_cases.read_cases,
+    "convolution": spatial_cases.convolution_cases,
+    "transposed_convolution": spatial_cases.transposed_cases,
+    "pooling": spatial_cases.pooling_cases,
+    "resampling": spatial_cases.resampling_cases,
+    "sampling": spatial_cases.sampling_cases,
+    "rearranging": spatial_cases.rearranging_cases,
+    "spatial_norm": spatial_cases.norm_cases,
 }
 
 
@@ -121,7 +130,8 @@ def test_operators_agree_with_pytorch(name: str, tmp_path: Path) -> None:
     wrong = []
     for (case, function, args), answer in zip(group, got, strict=True):
         own = pytree.tree_leaves(function(*args))
-        exact = pytree.tree_leaves(function(*(widen(a) for a in args)))
+        wide = in_double(function) if isinstance(function, nn.Module) else function
+        exact = pytree.tree_leaves(wide(*(widen(a) for a in args)))
         for mine, theirs, truth in zip(pytree.tree_leaves(answer), own, exact, strict=True):
             problem = judge(mine, theirs, truth)
             if problem:

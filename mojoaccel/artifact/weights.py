@@ -36,7 +36,9 @@ def layout_weights(weights: Sequence[PackedWeight]) -> tuple[dict[str, int], int
 
 
 def _image(weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Give the weight of a one-dimensional convolution a kernel height of 1."""
+    """Give the weight of a convolution of one or three axes a kernel of two: rows, columns."""
+    if weight.ndim == 5:
+        return weight.reshape(*weight.shape[:2], -1, weight.shape[-1])
     return weight[:, :, None, :] if weight.ndim == 3 else weight
 
 
@@ -47,6 +49,7 @@ LAYOUTS: dict[str, Callable[..., np.ndarray[Any, Any]]] = {
     "conv": lambda w, **p: packing_conv.pack_conv_weight(_image(w), **p),
     "conv_transpose": lambda w, **p: packing_conv.pack_conv_transpose_weight(_image(w), **p),
     "depthwise": lambda w, **p: packing_conv.pack_depthwise_weight(_image(w), **p),
+    "grouped": lambda w, **p: packing_conv.pack_grouped_weight(_image(w), **p),
     "recurrent": packing_conv.pack_recurrent_weight,
 }
 """How each layout that a plan may name is made from the weight as PyTorch holds it."""

@@ -38,10 +38,10 @@ def same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, .
 
 
 def lower_convolution(ctx: KernelContext, node: Node) -> None:
-    """``aten.conv1d``, ``aten.conv2d``: dense, grouped or depthwise."""
+    """``aten.conv1d``, ``aten.conv2d``, ``aten.convolution``: dense, grouped or depthwise."""
     x, w, *rest = node.inputs
-    spatial = ctx.type(x).rank - 2
     weight = ctx.type(w)
+    spatial = weight.rank - 2
     kernel = tuple(int(str(k)) for k in weight.shape[2:])
     stride = pair(node.attr("stride", 1), spatial)
     dilation = pair(node.attr("dilation", 1), spatial)
@@ -52,9 +52,18 @@ def lower_convolution(ctx: KernelContext, node: Node) -> None:
         pads = (0,) * spatial if padding == "valid" else pair(padding, spatial)
     if not ctx.is_weight(w):
         raise ctx.reject(node, "convolution with a weight computed at run time")
-    if spatial not in (1, 2):
-        raise ctx.reject(node, f"{spatial}-d convolution")
-    product = convolve(ctx, node, x, w, (stride, pads, dilation), int(node.attr("groups", 1)))
+    if ctx.type(x).rank != weight.rank:
+        raise ctx.reject(node, "an input without a batch")
+    groups = int(node.attr("groups", 1))
+    settings = (stride, pads, dilation)
+    if node.attr("transposed", False):
+        if spatial == 3:
+            raise ctx.reject(node, "a transposed convolution of volumes")
+        product = convolve_transposed(ctx, node, x, w, settings, groups)
+    elif spatial == 3:
+        product = convolve_volume(ctx, node, x, w, settings, groups)
+    else:
+        product = convolve(ctx, node, x, w, settings, groups)
     if rest and rest[0] is not None:
         product = add_channel_bias(ctx, product, node, rest[0])
     ctx.define(node, product)
@@ -182,6 +191,26 @@ def convolve(
             scratch=0,
             macs=macs * 2,
         )
+    if (
+        out_channels == in_channels
+        and per_group in (2, 4, 8, 16)
+        and out_channels % lanes == 0
+        and (lanes % per_group == 0 or per_group % lanes == 0)
+    ):  # groups of few channels: measured 2 to 8 times faster than the dense kernel
+        packed = ctx.weight(
+            w, "grouped", {"lanes": lanes}, (out_channels // lanes, kh, per_group, kw, lanes)
+        )
+        return image_kernel(
+            ctx,
+            node,
+            "maccel.depthwise",
+            "grouped_conv2d",
+            (("channels", out_channels), ("group", per_group), *common),
+            (image(view), Arg("ptr", packed)),
+            dtype=acc,
+            scratch=0,
+            macs=macs,
+        )
     question = convolution_question(view, out_channels, groups, common)
     panel = ctx.tiles.choose(question, conv_panels(out_channels // groups, lanes))
     panels = -(-(out_channels // groups) // panel)
@@ -219,6 +248,129 @@ def convolve(
     )
 
 
+def packed_panels(
+    ctx: KernelContext,
+    w: str,
+    layout: str,
+    per_group: tuple[int, int, int],
+    groups: int,
+    acc: DType,
+) -> tuple[View, int, int]:
+    """Pack a weight in panels; return it, the panel's width and the scratch bytes of one tile.
+
+    Args:
+        ctx: The context.
+        w: The weight.
+        layout: Name of the packing.
+        per_group: Input channels and output channels of a group, and taps of the kernel.
+        groups: Number of groups.
+        acc: Type of sums.
+    """
+    inputs, outputs, taps = per_group
+    lanes = ctx.lanes(acc)
+    panel = conv_panels(outputs, lanes)[0]
+    shape = (groups, -(-outputs // panel), taps * inputs, panel)
+    packed = ctx.weight(w, layout, {"groups": groups, "panel": panel}, shape)
+    scratch = conv_scratch_bytes(
+        shape,
+        lanes=lanes,
+        registers=16 if ctx.simd_bytes == 32 else 32,
+        itemsize=acc.size,
+        weight_itemsize=ctx.type(w).dtype.size,
+        one_tile=True,
+    )
+    return packed, panel, scratch
+
+
+Settings = tuple[Sequence[int], Sequence[int], Sequence[int]]
+"""Stride, padding and dilation of each spatial axis."""
+
+
+def convolve_transposed(
+    ctx: KernelContext, node: Node, x: str | None, w: str | None, settings: Settings, groups: int
+) -> Lazy:
+    """Schedule a transposed convolution of one or two axes."""
+    assert w is not None
+    rank = ctx.type(x).rank
+    view = ctx.view(x, accept=channels_last, order=channels_last_order(rank))
+    acc = accumulate_dtype(view.dtype)
+    in_channels, outputs, *taps = (int(str(n)) for n in ctx.type(w).shape)
+    kernel = with_height(taps, 1)
+    per_group = (in_channels // groups, outputs, kernel[0] * kernel[1])
+    packed, panel, scratch = packed_panels(ctx, w, "conv_transpose", per_group, groups, acc)
+    fills = (("stride", settings[0], 1), ("pad", settings[1], 0), ("dilation", settings[2], 1))
+    named = [("kernel", kernel), *((n, with_height(v, fill)) for n, v, fill in fills)]
+    params: tuple[tuple[str, Param], ...] = (
+        ("in_channels", in_channels),
+        ("out_channels", outputs * groups),
+        *((f"{n}_{a}", v) for n, hw in named for a, v in zip("hw", hw, strict=True)),
+        ("groups", groups),
+        ("panel", panel),
+    )
+    return image_kernel(
+        ctx,
+        node,
+        "maccel.conv_transpose",
+        "conv_transpose2d",
+        params,
+        (image(view), Arg("ptr", packed)),
+        dtype=acc,
+        scratch=scratch,
+        macs=size_prod([*ctx.type(x).shape, outputs * kernel[0] * kernel[1]]),
+    )
+
+
+def volume(view: View) -> Arg:
+    """Return the ``VolumeView`` of a channels-last [N, C, D, H, W] window."""
+    (n, _, d, h, w), (sn, _, sd, sh, sw) = view.shape, view.strides
+    sizes: list[Size] = [n, h, w, sd, sh, sw]
+    fields = (Arg("ptr", view), *(Arg("size", s) for s in sizes))
+    planes = Arg("struct", ("maccel.image", "ImageView", fields))
+    parts = (planes, Arg("size", d), Arg("size", sn))
+    return Arg("struct", ("maccel.conv3d", "VolumeView", parts))
+
+
+def convolve_volume(
+    ctx: KernelContext, node: Node, x: str | None, w: str | None, settings: Settings, groups: int
+) -> Lazy:
+    """Schedule a convolution of three axes."""
+    assert w is not None
+    view = ctx.view(x, accept=channels_last, order=channels_last_order(5))
+    acc = accumulate_dtype(view.dtype)
+    out_channels, inputs, *kernel = (int(str(n)) for n in ctx.type(w).shape)
+    taps = kernel[0] * kernel[1] * kernel[2]
+    per_group = (inputs, out_channels // groups, taps)
+    packed, panel, scratch = packed_panels(ctx, w, "conv", per_group, groups, acc)
+    named = zip(("kernel", "stride", "pad", "dilation"), (kernel, *settings), strict=True)
+    params: tuple[tuple[str, Param], ...] = (
+        ("in_channels", inputs * groups),
+        ("out_channels", out_channels),
+        *((f"{n}_{a}", v) for n, dhw in named for a, v in zip("dhw", dhw, strict=True)),
+        ("groups", groups),
+        ("panel", panel),
+    )
+    shape = node.output.type.shape
+    macs = size_prod([*shape, inputs * taps])
+
+    def build(store: Closure) -> KernelCall:
+        sizes = (Arg("size", n) for n in shape[2:])
+        args = (volume(view), Arg("ptr", packed), *sizes, Arg("closure", store))
+        acc_params = (("acc", acc), *params)
+        return KernelCall(
+            "maccel.conv3d", "conv3d", acc_params, args, scratch=scratch, flops=macs * 2
+        )
+
+    return ctx.pending(
+        node,
+        build,
+        coords=((0,), (2, 3, 4), (1,)),
+        dtype=acc,
+        work=macs // 16,
+        order=channels_last_order(5),
+        vector_coord=2,
+    )
+
+
 def convolution_question(
     view: View, out_channels: int, groups: int, settings: Sequence[tuple[str, Param]]
 ) -> str:
@@ -239,4 +391,5 @@ OPS = (
         ("aten.conv1d.default", "aten.conv1d.padding"),
         Kernel(lower_convolution),
     ),
+    OpDef("convolution", ("aten.convolution.default",), Kernel(lower_convolution)),
 )

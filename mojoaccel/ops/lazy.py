@@ -74,6 +74,16 @@ class Lazy:
         """Whether any leaf lies in a buffer."""
         return any(v.buffer != IOTA for v in self.leaves)
 
+    @property
+    def recomputable(self) -> bool:
+        """Whether every reader may compute the value for itself: from positions alone, exactly.
+
+        A product of floats is none: where a sum follows, the compiler contracts the two, so that
+        readers would disagree in the last bit, and about its integer part altogether.
+        """
+        exact = not any(op.function == "mul" and op.dtype.is_float for op in self.ops)
+        return exact and self.kernel is None and not self.reads_memory
+
 
 Held = Union[View, Lazy]
 

@@ -255,7 +255,7 @@ class KernelContext:
         held = self.held[name]
         count = len(self._users.get(name, ())) + (name in self.output_names)
         count += name in self.state_values
-        free = isinstance(held, Lazy) and not held.reads_memory and held.kernel is None
+        free = isinstance(held, Lazy) and held.recomputable
         if isinstance(held, Lazy) and (not self.fuse or (count > 1 and not free)):
             self.realize(name)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from mojoaccel.ir.dims import size_prod
 from mojoaccel.ir.graph import Node
-from mojoaccel.ir.plan import Param
+from mojoaccel.ir.plan import Arg, KernelCall, Param, View
+from mojoaccel.ir.types import I64
 from mojoaccel.ops.convolution import (
     channels_last,
     channels_last_order,
     image,
     image_kernel,
+    output_hw,
     pair,
     with_height,
 )
@@ -33,16 +35,22 @@ def window_params(node: Node, rank: int, *, dilated: bool) -> tuple[tuple[str, P
     return tuple((f"{n}_{a}", v) for n, hw in settings for a, v in zip("hw", hw, strict=True))
 
 
+def pooled_view(ctx: KernelContext, node: Node) -> View:
+    """Return the operand with channels innermost."""
+    name = node.inputs[0]
+    t = ctx.type(name)
+    if t.rank not in (3, 4) or not isinstance(t.shape[1], int):
+        raise ctx.reject(node, "pooling needs [N, C, W] or [N, C, H, W] with static channels")
+    return ctx.view(name, accept=channels_last, order=channels_last_order(t.rank))
+
+
 def pool(
     ctx: KernelContext, node: Node, function: str, params: tuple[tuple[str, Param], ...]
 ) -> Lazy:
     """Schedule a pooling kernel."""
-    name = node.inputs[0]
-    t = ctx.type(name)
-    channels = t.shape[1]
-    if not isinstance(channels, int) or t.rank not in (3, 4):
-        raise ctx.reject(node, "pooling needs [N, C, W] or [N, C, H, W] with static channels")
-    view = ctx.view(name, accept=channels_last, order=channels_last_order(t.rank))
+    view = pooled_view(ctx, node)
+    t = ctx.type(node.inputs[0])
+    channels = int(str(t.shape[1]))
     dtype = accumulate_dtype(t.dtype) if t.dtype.is_float else compute_dtype(t.dtype)
     return image_kernel(
         ctx,
@@ -60,15 +68,43 @@ def pool(
 def lower_max_pool(ctx: KernelContext, node: Node) -> None:
     """``aten.max_pool2d`` and the values of ``max_pool2d_with_indices``."""
     rank = ctx.type(node.inputs[0]).rank - 2
-    lazy = pool(ctx, node, "max_pool2d", window_params(node, rank, dilated=True))
     if len(node.outputs) == 2:
         indices = node.outputs[1].name
         if ctx.graph.users().get(indices) or indices in ctx.graph.outputs:
-            raise ctx.reject(node, "the indices of max_pool are used")
+            pool_with_places(ctx, node)
+            return
+    lazy = pool(ctx, node, "max_pool2d", window_params(node, rank, dilated=True))
+    if len(node.outputs) == 2:
         ctx.held[node.output.name] = lazy
         ctx.settle(node.output.name)
         return
     ctx.define(node, lazy)
+
+
+def pool_with_places(ctx: KernelContext, node: Node) -> None:
+    """Schedule the maximum over windows and where it is."""
+    t = ctx.type(node.inputs[0])
+    order = channels_last_order(t.rank)
+    values, places = node.outputs
+    into = ctx.new_buffer(values.name, values.type, order)
+    where = ctx.new_buffer(places.name, places.type, order)
+    view = pooled_view(ctx, node)
+    dtype = accumulate_dtype(t.dtype) if t.dtype.is_float else compute_dtype(t.dtype)
+    coords = ((0,), tuple(range(2, t.rank)), (1,))
+    params = (("acc", dtype), ("channels", t.shape[1]))
+    call = KernelCall(
+        "maccel.pooling",
+        "max_pool2d_with_indices",
+        (*params, *window_params(node, t.rank - 2, dilated=True)),  # type: ignore[arg-type]
+        (
+            image(view),
+            *output_hw(node),
+            Arg("closure", ctx.store_closure(into, coords, dtype, 2)),
+            Arg("closure", ctx.store_closure(where, coords, I64, 2)),
+        ),
+    )
+    ctx.append([call], [node], values.type.numel * 4)
+    ctx.define(node, into, where)
 
 
 def lower_avg_pool(ctx: KernelContext, node: Node) -> None:

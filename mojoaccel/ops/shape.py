@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from mojoaccel.ir.dims import Size, size_max, size_min, size_prod
+from mojoaccel.ir.dims import Size, floordiv, size_max, size_min, size_prod
 from mojoaccel.ir.graph import GraphBuilder, Node
 from mojoaccel.ir.plan import View
 from mojoaccel.ir.types import TensorType
@@ -283,6 +283,21 @@ def rewrite_glu(b: GraphBuilder, node: Node) -> Sequence[str]:
     return [b.add("mul", [first, b.add("sigmoid", [second], t)], t)]
 
 
+def rewrite_channel_shuffle(b: GraphBuilder, node: Node) -> Sequence[str]:
+    """Rewrite a channel shuffle: channel c of group g becomes channel g of group c."""
+    x = node.inputs[0]
+    assert x is not None
+    t = node.output.type
+    groups = int(node.attr("groups"))
+    each = floordiv(t.shape[1], groups)
+    apart = (t.shape[0], groups, each, *t.shape[2:])
+    turned = (t.shape[0], each, groups, *t.shape[2:])
+    name = b.add("view", [x], TensorType(t.dtype, apart), size=apart)
+    order = (0, 2, 1, *range(3, len(apart)))
+    name = b.add("permute", [name], TensorType(t.dtype, turned), dims=order)
+    return [b.add("view", [name], t, size=t.shape)]
+
+
 def total_elements(shape: Sequence[Size]) -> Size:
     """Return the number of elements of a shape."""
     return size_prod(shape)
@@ -359,4 +374,10 @@ OPS = (
     composite("addmm", rewrite_addmm),
     composite("baddbmm", rewrite_addmm),
     composite("glu", rewrite_glu),
+    composite(
+        "channel_shuffle",
+        rewrite_channel_shuffle,
+        "aten.channel_shuffle.default",
+        "aten.native_channel_shuffle.default",
+    ),
 )

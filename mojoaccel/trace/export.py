@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.export._trace  # on demand it would be imported in the middle of the first export
+from torch._decomp import get_decompositions
 
 from mojoaccel.config import TraceOptions
 from mojoaccel.errors import MojoaccelError, error
@@ -20,9 +21,12 @@ from mojoaccel.ir.dims import Dim
 from mojoaccel.ir.graph import Graph, Value
 from mojoaccel.ops.registry import Foreign, by_aten
 from mojoaccel.products import Signature, StateSpec, TracedModel, WeightRef, Weights, digest_array
+from mojoaccel.trace.convolution import replace_spatial
 from mojoaccel.trace.importer import Importer
 from mojoaccel.trace.loader import LoadedModel
+from mojoaccel.trace.pooling import POOLS
 from mojoaccel.trace.recurrent import whole_recurrences
+from mojoaccel.trace.sampling import SAMPLERS
 from mojoaccel.trace.source import error_location
 from mojoaccel.trace.structure import flatten_inputs, structure_json, to_numpy
 from mojoaccel.trace.symbolic import SizeReader
@@ -37,7 +41,16 @@ def decomposition_table() -> dict[Any, Any]:
         refused = record is None or isinstance(record.lowering, Foreign)
         if not refused and name not in _DECOMPOSED:
             del table[overload]
-    return table
+    return {**table, **get_decompositions(_FROM_TORCH), **POOLS, **SAMPLERS}
+
+
+_FROM_TORCH = [
+    torch.ops.aten.grid_sampler_2d.default,
+    torch.ops.aten.native_layer_norm.default,
+    torch.ops.aten.native_group_norm.default,
+    torch.ops.aten._native_batch_norm_legit.no_stats,
+]
+"""Operators without a record that torch can decompose but keeps whole unless asked."""
 
 
 _DECOMPOSED = frozenset({"aten.batch_norm.default"})
@@ -52,7 +65,7 @@ def trace(loaded: LoadedModel, options: TraceOptions) -> tuple[TracedModel, Weig
     """
     example = as_traced(loaded.example, options)
     dims = merge_dynamic(example, options)
-    program = loaded.program or export(example, dims)
+    program = replace_spatial(loaded.program or export(example, dims))
     with warnings.catch_warnings(), whole_recurrences():
         warnings.simplefilter("ignore")
         decomposed = program.run_decompositions(decomposition_table())

@@ -90,7 +90,7 @@ def copy_1(args: Args, pool: Args, tid: Int) abi("C"):
 
 def forward(s: Session):
     """Runs every fused group in order."""
-    # models.py:47 in forward: y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    # small.py:47 in forward: y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     s.launch[scaled_dot_product_atten_1](
         150, s.input(0), s.input(1), s.input(2), s.input(3), s.arena(0)
     )

@@ -56,7 +56,7 @@ def exp_cat_1(args: Args, pool: Args, tid: Int) abi("C"):
 
 def forward(s: Session):
     """Runs every fused group in order."""
-    # models.py:33 in forward: return torch.cat([x.relu(), y.exp()], -1)
+    # small.py:33 in forward: return torch.cat([x.relu(), y.exp()], -1)
     s.launch[relu_cat_1](5, s.output(0), s.input(0))
     s.launch[exp_cat_1](3, s.output(0) + 20, s.input(1))
 

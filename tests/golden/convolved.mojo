@@ -107,7 +107,7 @@ def max_pool2d_1(args: Args, pool: Args, tid: Int) abi("C"):
 def forward(s: Session):
     """Runs every fused group in order."""
     s.launch[copy_1](48, s.arena(2048), s.input(0))
-    # models.py:42 in forward: return F.max_pool2d(self.n(self.c(x)).relu(), 2)
+    # small.py:42 in forward: return F.max_pool2d(self.n(self.c(x)).relu(), 2)
     s.launch[conv2d_mul_add_relu_1](
         864,
         s.arena(2048),

@@ -81,9 +81,9 @@ def copy_1(args: Args, pool: Args, tid: Int) abi("C"):
 
 def forward(s: Session):
     """Runs every fused group in order."""
-    # models.py:91 in forward: self.seen.add_(x.sum(0))
+    # small.py:91 in forward: self.seen.add_(x.sum(0))
     s.launch[sum_add_1](24, s.input(0), s.arena(0), s.state(0))
-    # models.py:92 in forward: return x + self.seen
+    # small.py:92 in forward: return x + self.seen
     s.launch[add_1](9, s.output(0), s.input(0), s.arena(0))
     s.launch[copy_1](1, s.state(0), s.arena(0))
 

@@ -55,7 +55,7 @@ def mean_1(args: Args, pool: Args, tid: Int) abi("C"):
 def forward(s: Session):
     """Runs every fused group in order."""
     var n_length = s.dim(0)
-    # models.py:66 in forward: return self.table(ids).mean(1)
+    # small.py:66 in forward: return self.table(ids).mean(1)
     s.launch[mean_1](
         64 * n_length,
         s.input(0),

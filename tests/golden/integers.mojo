@@ -66,7 +66,7 @@ def gt_ne_bitwise_and_1(args: Args, pool: Args, tid: Int) abi("C"):
 
 def forward(s: Session):
     """Runs every fused group in order."""
-    # models.py:97 in forward: return x // 3 + y, (x > y) & (x != 0)
+    # small.py:97 in forward: return x // 3 + y, (x > y) & (x != 0)
     s.launch[floor_divide_add_1](15, s.output(0), s.input(0), s.input(1))
     s.launch[gt_ne_bitwise_and_1](18, s.output(1), s.input(0), s.input(1))
 

@@ -65,7 +65,7 @@ def linear_1(args: Args, pool: Args, tid: Int) abi("C"):
 def forward(s: Session):
     """Runs every fused group in order."""
     var n_batch = s.dim(0)
-    # models.py:18 in forward: return self.b(F.gelu(self.a(x)))
+    # small.py:18 in forward: return self.b(F.gelu(self.a(x)))
     s.launch[linear_gelu_1](
         32 * n_batch,
         s.input(0),

@@ -46,7 +46,7 @@ def arange_ge_full_where_1(args: Args, pool: Args, tid: Int) abi("C"):
 
 def forward(s: Session):
     """Runs every fused group in order."""
-    # models.py:72 in forward: past = torch.arange(n)[:, None] >= torch.arange(n)
+    # small.py:72 in forward: past = torch.arange(n)[:, None] >= torch.arange(n)
     s.launch[arange_ge_full_where_1](108, s.output(0), s.input(0))
 
 

@@ -80,7 +80,7 @@ def softmax_1(args: Args, pool: Args, tid: Int) abi("C"):
 def forward(s: Session):
     """Runs every fused group in order."""
     var n_batch = s.dim(0)
-    # models.py:57 in forward: return self.n(x + y).softmax(-1)
+    # small.py:57 in forward: return self.n(x + y).softmax(-1)
     s.launch[layer_norm_1](
         48 * n_batch,
         s.input(0),

@@ -50,7 +50,7 @@ def mul_add_sigmoid_abs_sub_1(args: Args, pool: Args, tid: Int) abi("C"):
 def forward(s: Session):
     """Runs every fused group in order."""
     var n_n = s.dim(0)
-    # models.py:23 in forward: return (x * 2 + y).sigmoid() - y.abs()
+    # small.py:23 in forward: return (x * 2 + y).sigmoid() - y.abs()
     s.launch[mul_add_sigmoid_abs_sub_1](
         18 * n_n, s.output(0), s.input(0), s.input(1), n_n
     )

@@ -88,7 +88,7 @@ def copy_1(args: Args, pool: Args, tid: Int) abi("C"):
 
 def forward(s: Session):
     """Runs every fused group in order."""
-    # models.py:82 in forward: return self.r(x)[0][:, -1]
+    # small.py:82 in forward: return self.r(x)[0][:, -1]
     s.launch[zeros_1](8, s.arena(3200))
     s.launch[lstm_1](
         320, s.input(0), s.weight(512), s.arena(0), s.weight(0), s.weight(256)

@@ -43,7 +43,7 @@ def add_1(args: Args, pool: Args, tid: Int) abi("C"):
 
 def forward(s: Session):
     """Runs every fused group in order."""
-    # models.py:28 in forward: return x.transpose(1, 2) + 1
+    # small.py:28 in forward: return x.transpose(1, 2) + 1
     s.launch[add_1](52, s.output(0), s.input(0))
 
 
