@@ -113,7 +113,7 @@ def export(example: Example, dims: Mapping[str, Mapping[int, Dim]]) -> Any:
     shapes = leaves.dynamic_shapes(
         {n: {a: made[d.name] for a, d in x.items()} for n, x in dims.items()}
     )
-    module = example.module.eval()
+    module = separate(example.module.eval())
     example = enlarge(example, leaves, dims)
     try:
         with torch.no_grad(), warnings.catch_warnings(), whole_recurrences():
@@ -130,6 +130,19 @@ def export(example: Example, dims: Mapping[str, Mapping[int, Dim]]) -> Any:
         raise
     except Exception as e:
         raise explain(e) from e
+
+
+def separate(module: Any) -> Any:
+    """Copy a module, but none of its tensors.
+
+    Models keep what they compute (YOLO its anchors) in attributes; what they compute while they
+    are traced are torch's fake tensors, which would break every later call.
+    """
+    kept = {id(t): t for t in (*module.parameters(), *module.buffers())}
+    try:
+        return copy.deepcopy(module, kept)
+    except Exception:  # something in it cannot be copied
+        return module
 
 
 def enlarge(example: Example, leaves: Any, dims: Mapping[str, Mapping[int, Dim]]) -> Example:
