@@ -9,6 +9,13 @@ from mojoaccel.ir.graph import Graph, Node
 from mojoaccel.ops.registry import ViewOp, load_registry
 from mojoaccel.passes.rewrite import live_nodes
 
+TAKES_WEIGHT = {
+    **dict.fromkeys(("conv1d", "conv2d", "convolution"), slice(1, 2)),
+    **dict.fromkeys(("gru", "rnn_tanh", "rnn_relu"), slice(2, None)),
+    "lstm": slice(3, None),
+}
+"""Which operands of which operators must be known when the model is packaged."""
+
 GROWTH = 4
 """A folded value may be this many times larger than the weights it is made of (a broadcast is
 better done at run time than stored)."""
@@ -35,13 +42,14 @@ def fold_constants(graph: Graph, frozen: frozenset[str], enabled: bool = True) -
     Args:
         graph: Graph without `Decompose` operators.
         frozen: Weights that change between runs (states) and so are not constant.
-        enabled: With False nothing moves (level 0).
+        enabled: With False only what a kernel takes as a weight moves (level 0).
     """
     values = graph.values()
     constant = {w.name for w in graph.weights} - frozen
     moved: list[Node] = []
-    for node in graph.nodes if enabled else ():
-        if _foldable(node, constant, values):
+    wanted = wanted_weights(graph, constant)
+    for node in graph.nodes:
+        if node.output.name in wanted or (enabled and _foldable(node, constant, values)):
             moved.append(node)
             constant.update(v.name for v in node.outputs)
     ids = {id(n) for n in moved}
@@ -62,6 +70,28 @@ def fold_constants(graph: Graph, frozen: frozenset[str], enabled: bool = True) -
     )
     side = side.with_nodes(live_nodes(side))
     return Folded(main, side, len(moved))
+
+
+def wanted_weights(graph: Graph, constant: set[str]) -> set[str]:
+    """Return values that kernels can only take as weights and that no input has a part in.
+
+    Filters are often made where they are used, from numbers alone (a Gaussian), or from weights (a
+    weight norm): whatever their size or the level, they are computed when the model is packaged.
+    """
+    makers = {v.name: n for n in graph.nodes for v in n.outputs}
+    fixed = set(constant)
+    for node in graph.nodes:
+        static = all(v.type.is_static for v in node.outputs)
+        if static and all(i in fixed for i in node.inputs if i):
+            fixed.update(v.name for v in node.outputs)
+    pending = [i for n in graph.nodes for i in n.inputs[TAKES_WEIGHT.get(n.op, slice(0))]]
+    found: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in makers and name in fixed and name not in found:
+            found.update(v.name for v in makers[name].outputs)
+            pending += makers[name].inputs
+    return found
 
 
 def _foldable(node: Node, constant: set[str], values: dict) -> bool:  # type: ignore[type-arg]
