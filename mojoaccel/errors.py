@@ -358,6 +358,11 @@ CODES: dict[str, ErrorInfo] = {
         "The artifact was compiled for another operating system or processor family.",
         "compile again with --target for this machine",
     ),
+    "MA706": ErrorInfo(
+        "wrong-snapshot",
+        _E.USAGE,
+        "A snapshot of states was taken of another model, or of another build of this one.",
+    ),
     "MA711": ErrorInfo(
         "cannot-listen",
         _E.ENVIRONMENT,

@@ -170,6 +170,12 @@ def maccel_reset(session: Args) abi("C") -> Int32:
     {reset}
 
 
+@export("maccel_state")
+def maccel_state(session: Args, index: Int32, result: Args) abi("C") -> Int32:
+    """Gives address and bytes of a state, which hold until the session closes."""
+    return session_state(session, Int(index), {states}, result)
+
+
 @export("maccel_last_error")
 def maccel_last_error(session: Args, result: Args) abi("C") -> Int32:
     """Copies code, index, axis, expected and got of the last error."""
@@ -196,7 +202,7 @@ def entry_points(plan: Plan, weight_bytes: int, imports: set[tuple[str, str]]) -
         MojoaccelError: MA302, the model has more dims, outputs or states than a session holds.
     """
     check_limits(plan)
-    names = ["close", "error", "open", "profile", "run", "shapes"]
+    names = ["close", "error", "open", "profile", "run", "shapes", "state"]
     imports |= {("maccel.entry", f"session_{n}") for n in names}
     imports |= {("maccel.libc", "Bytes"), ("maccel.types", "Args")}
     opening = f"return session_open(folder, threads, result, {weight_bytes})"
@@ -214,6 +220,7 @@ def entry_points(plan: Plan, weight_bytes: int, imports: set[tuple[str, str]]) -
             ["var s = Session(session)", "s.acquire()", "reset(s)", "s.give_back()", "return 0"]
         )
     text = ENTRY_POINTS.replace("{open}", opening).replace("{reset}", resetting)
+    text = text.replace("{states}", str(len(plan.states)))
     signature = signature_text(plan)
     pieces = [signature[i : i + 64] for i in range(0, len(signature), 64)]
     pieces = [p.replace("\\", "\\\\").replace("'", "\\'") for p in pieces]

@@ -53,6 +53,7 @@ class Library:
         self.dll.maccel_open.argtypes = (ctypes.c_char_p, ctypes.c_int32, ctypes.c_void_p)
         for name in ("maccel_run", "maccel_output_shapes"):
             getattr(self.dll, name).argtypes = (ctypes.c_void_p,) * 3
+        self.dll.maccel_state.argtypes = (ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p)
         for name in ("maccel_reset", "maccel_close"):
             getattr(self.dll, name).argtypes = (ctypes.c_void_p,)
         for name in ("maccel_last_error", "maccel_profile"):
@@ -96,6 +97,15 @@ class Library:
         times = ctypes.POINTER(ctypes.c_int64)()
         count = self.dll.maccel_profile(self.handle, ctypes.byref(times))
         return times[:count]
+
+    def states(self) -> list[memoryview]:
+        """Return the memory of every state; it is the session's own and moves with no run."""
+        found: list[memoryview] = []
+        place = (ctypes.c_int64 * 2)()
+        while self.dll.maccel_state(self.handle, len(found), place) == 0:
+            memory = (ctypes.c_char * place[1]).from_address(place[0])
+            found.append(memoryview(memory).cast("B"))
+        return found
 
     def reset(self) -> None:
         """Give every state its initial value."""

@@ -12,6 +12,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,19 @@ def check_files(folder: Path, manifest: Manifest) -> None:
             raise error("MA601", f"{spec.file} is damaged: its hash differs from the manifest's")
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """The states of a session at one moment; it may be pickled.
+
+    Attributes:
+        model: Digests of the library and the weights.
+        states: Contents of every state.
+    """
+
+    model: str
+    states: tuple[bytes, ...]
+
+
 class Session:
     """A model in memory.
 
@@ -166,6 +180,31 @@ class Session:
         """Give every state (KV cache, counters) its initial value."""
         with self._lock:
             self._native().reset()
+
+    def snapshot(self) -> Snapshot:
+        """Return a copy of every state: what the model remembers of the runs so far.
+
+        Raises:
+            MojoaccelError: MA704, the session is closed.
+        """
+        with self._lock:
+            return Snapshot(self._identity(), tuple(bytes(s) for s in self._native().states()))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Give every state the value it had when the snapshot was taken, in any session.
+
+        Raises:
+            MojoaccelError: MA704 the session is closed, MA706 the snapshot is another model's.
+        """
+        with self._lock:
+            states = self._native().states()
+            if snapshot.model != self._identity():
+                raise error("MA706", "the snapshot was taken of another model")
+            for state, saved in zip(states, snapshot.states, strict=True):
+                state[:] = saved
+
+    def _identity(self) -> str:
+        return f"{self.manifest.library.digest} {self.manifest.weights.digest}"
 
     def profile(self) -> list[int]:
         """Return the nanoseconds that each fused group of the last run took, in order.

@@ -13,6 +13,7 @@ from maccel.entry import (
     session_profile,
     session_run,
     session_shapes,
+    session_state,
 )
 from maccel.libc import Bytes
 from maccel.linear import linear
@@ -168,6 +169,12 @@ def maccel_run(session: Args, inputs: Args, outputs: Args) abi("C") -> Int32:
 def maccel_reset(session: Args) abi("C") -> Int32:
     """Gives every state its initial value again."""
     return 0
+
+
+@export("maccel_state")
+def maccel_state(session: Args, index: Int32, result: Args) abi("C") -> Int32:
+    """Gives address and bytes of a state, which hold until the session closes."""
+    return session_state(session, Int(index), 0, result)
 
 
 @export("maccel_last_error")

@@ -52,6 +52,13 @@ int32_t maccel_output_shapes(maccel_session *, const maccel_tensor *inputs, macc
 /* One run at a time; calls from several threads take turns. */
 int32_t maccel_run(maccel_session *, const maccel_tensor *inputs, maccel_tensor *outputs);
 int32_t maccel_reset(maccel_session *);
+/* A state (a cache, a counter): its memory and how much of it there is, to be saved between runs
+ * and written back. 1 if there is no such state. */
+typedef struct {
+  void *data;
+  int64_t bytes;
+} maccel_memory;
+int32_t maccel_state(maccel_session *, int32_t index, maccel_memory *memory);
 int32_t maccel_last_error(maccel_session *, maccel_error *error);
 /* Number of fused groups that the last run launched, and their times in nanoseconds, in order;
  * 0 unless the library was built for profiling. Valid until the next run. */

@@ -153,6 +153,19 @@ def session_profile(handle: Args, result: Args) -> Int32:
     return Int32(handle[unsafe_offset=PROFILE + 1])
 
 
+def session_state(
+    handle: Args, index: Int, count: Int, result: Args
+) -> Int32:
+    """Gives the address of a state and the bytes reserved for it; status 1 if there is none.
+    """
+    if index < 0 or index >= count:
+        return 1
+    var word = handle.unsafe_offset(STATES + 2 * index)
+    result[unsafe_offset=0] = word[unsafe_offset=0]
+    result[unsafe_offset=1] = word[unsafe_offset=1]
+    return 0
+
+
 def session_close(handle: Args):
     """Stops the threads and frees everything the session owns."""
     var s = Session(handle)

@@ -21,6 +21,7 @@ from maccel.entry import (
     session_profile,
     session_run,
     session_shapes,
+    session_state,
 )
 from maccel.libc import Bytes
 from maccel.memory import load, splat, store, wrap_index
@@ -189,6 +190,12 @@ def maccel_reset(session: Args) abi("C") -> Int32:
     reset(s)
     s.give_back()
     return 0
+
+
+@export("maccel_state")
+def maccel_state(session: Args, index: Int32, result: Args) abi("C") -> Int32:
+    """Gives address and bytes of a state, which hold until the session closes."""
+    return session_state(session, Int(index), 1, result)
 
 
 @export("maccel_last_error")
