@@ -21,6 +21,7 @@ from mojoaccel.ir.dims import Dim
 from mojoaccel.ir.graph import Graph, Value
 from mojoaccel.ops.registry import Foreign, by_aten
 from mojoaccel.products import Signature, StateSpec, TracedModel, WeightRef, Weights, digest_array
+from mojoaccel.trace.aliases import unify_aliases
 from mojoaccel.trace.convolution import replace_spatial
 from mojoaccel.trace.importer import Importer
 from mojoaccel.trace.loader import LoadedModel
@@ -65,7 +66,7 @@ def trace(loaded: LoadedModel, options: TraceOptions) -> tuple[TracedModel, Weig
     """
     example = as_traced(loaded.example, options)
     dims = merge_dynamic(example, options)
-    program = replace_spatial(loaded.program or export(example, dims))
+    program = replace_spatial(unify_aliases(loaded.program or export(example, dims)))
     with warnings.catch_warnings(), whole_recurrences():
         warnings.simplefilter("ignore")
         decomposed = program.run_decompositions(decomposition_table())
