@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mojoaccel.config import BuildOptions
+from mojoaccel.errors import error
 from mojoaccel.job import Job
 from mojoaccel.placing import depfile_rule, place, place_folder, write_text
 from mojoaccel.products import Artifact, Plan
@@ -29,6 +30,7 @@ class Delivery:
         text: What belongs on stdout instead.
         commands: What would be run, for ``--plan``.
         operators: Calls of every operator, for ``--check``.
+        compared: Number of values compared inside the model, for ``--bisect``.
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
@@ -38,6 +40,7 @@ class Delivery:
         self.text: str | None = None
         self.commands: tuple[tuple[str, ...], ...] = ()
         self.operators: dict[str, int] | None = None
+        self.compared: int | None = None
 
     def receive(self, job: Job, report: Report) -> None:
         """Copy what is wanted out of the compile's temporary files.
@@ -46,6 +49,8 @@ class Delivery:
             MojoaccelError: MA603, something cannot be written.
         """
         emit = self.values["emit"]
+        if self.values["bisect"]:
+            self._bisect(job)
         if self.values["check"]:
             graph = job.products["trace"].graph
             self.operators = dict(Counter(node.op for node in graph.nodes).most_common())
@@ -92,6 +97,8 @@ class Delivery:
             artifact: Artifact = report.products["package"]
             content["artifact_bytes"] = artifact.size
             content["verification"] = artifact.manifest["verification"]
+        if self.compared is not None:
+            content["compared"] = self.compared
         if self.operators is not None:
             content["operators"] = self.operators
         if self.values["plan"]:
@@ -118,10 +125,26 @@ class Delivery:
                 f"in {len(products['optimize'].groups)} groups"
             )
             lines.append(verification_line(artifact.manifest["verification"]))
+        if self.compared is not None:
+            lines.append(f"all {self.compared} values inside agree with PyTorch's")
         setup = ", ".join(f"{name} {s:.2f} s" for name, s in report.setup_seconds.items())
         total = sum(s.seconds for s in report.stages)
         lines.append(f"{total:.2f} s" + (f" beside {setup}" if setup else ""))
         return lines
+
+    def _bisect(self, job: Job) -> None:
+        """Compare every value inside the model with PyTorch's.
+
+        Raises:
+            MojoaccelError: MA602, one is wrong.
+        """
+        from mojoaccel.bisect import first_departure
+
+        found = first_departure(job)
+        if found is not None:
+            message = f"{found.value} differs from PyTorch's by more than the referee allows"
+            raise error("MA602", message, loc=found.loc, notes=found.lines())
+        self.compared = sum(len(n.outputs) for n in job.products["trace"].graph.nodes)
 
     def _place_artifact(self, job: Job, folder: Path) -> None:
         assert self.path is not None

@@ -19,6 +19,7 @@ from mojoaccel.artifact.assemble import (
 )
 from mojoaccel.artifact.manifest import FileSpec, Manifest, TensorSpec
 from mojoaccel.config import options_key
+from mojoaccel.errors import MojoaccelError
 from mojoaccel.ir.graph import Value
 from mojoaccel.job import Job
 from mojoaccel.placing import writing
@@ -161,5 +162,16 @@ def check(job: Job, traced: TracedModel, folder: Path) -> Verification:
             traced, ours=ours, torch_runs=runs[0], double_runs=runs[1], examples=examples
         )
     if found.status == "failed":
-        raise accuracy_error(found)
+        raise accuracy_error(found, culprit(job, found))
     return found
+
+
+def culprit(job: Job, found: Verification) -> list[str]:
+    """Return the account of the first wrong value behind a failed verification."""
+    bisect = importlib.import_module("mojoaccel.bisect")
+    wrong = next(c for c in found.cases if not all(o.ok for o in c.comparisons))
+    try:
+        departure = bisect.first_departure(job, wrong.inputs)
+    except MojoaccelError as e:  # the failure itself matters more
+        return [f"the first wrong value could not be found: {e.diagnostics[0].message}"]
+    return departure.lines() if departure else ["no single value is wrong when it is laid open"]

@@ -62,6 +62,7 @@ _COMPILE = (
     Setting("save-temps", "text"),
     Setting("depfile", "text"),
     Setting("check", "bool", False),
+    Setting("bisect", "bool", False),
     Setting("plan", "bool", False),
     Setting("explain-cache", "bool", False),
     Setting("verify", "bool", True),

@@ -144,8 +144,13 @@ def verify(
     return Verification("passed" if passed else "failed", reason, tuple(cases))
 
 
-def accuracy_error(found: Verification) -> MojoaccelError:
-    """Build MA602 for a failed verification: one note per output beyond its limit."""
+def accuracy_error(found: Verification, culprit: Sequence[str] = ()) -> MojoaccelError:
+    """Build MA602 for a failed verification: one note per output beyond its limit.
+
+    Args:
+        found: The verification.
+        culprit: Lines about the first wrong value inside the model.
+    """
     notes = []
     for case in found.cases:
         sizes = ", ".join(f"{k}={v}" for k, v in case.sizes.items())
@@ -158,7 +163,7 @@ def accuracy_error(found: Verification) -> MojoaccelError:
     return error(
         "MA602",
         f"{len(notes)} output(s) differ from PyTorch's by more than the float64 referee allows",
-        notes=notes,
+        notes=[*notes, *culprit],
         hint="this is a defect of mojoaccel; -O0 shows whether an optimization causes it",
     )
 

@@ -47,6 +47,31 @@ def test_the_example_compiles_and_is_cached_by_the_content_of_its_files(
     ]
 
 
+@pytest.mark.mojo
+def test_a_wrong_function_is_found_by_bisection(place: Path, shared_cache: Path) -> None:
+    kernel = place / "kernels" / "soft_cap.mojo"
+    kernel.write_text(kernel.read_text().replace("* limit)", "* limit + 0.5)"))
+    file = place / "my_ops.py"
+    for more in ((), ("--no-verify", "--bisect")):
+        done = subprocess.run(
+            command(file, "--ops", file, "-o", place / "capped.maccel", *more),
+            env=environment(shared_cache),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 4
+        assert "first wrong value: soft_cap, by examples_soft_cap at my_ops.py:" in done.stderr
+        assert "off by 0.5 at [" in done.stderr
+        assert "soft_cap[cap=30.0](team, Operand(x0, n_batch, 7)" in done.stderr
+
+
+@pytest.mark.mojo
+def test_bisection_of_a_right_model_says_so(place: Path, shared_cache: Path) -> None:
+    file = place / "my_ops.py"
+    made = compiled(shared_cache, file, "--ops", file, "--bisect", "-o", place / "capped.maccel")
+    assert made["compared"] == 3
+
+
 def test_without_the_file_the_operator_is_refused_by_name(place: Path, tmp_path: Path) -> None:
     text = (place / "my_ops.py").read_text()
     file = place / "plain.py"

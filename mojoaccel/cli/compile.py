@@ -75,6 +75,10 @@ def compile_command(
         bool | None,
         typer.Option("--check", help="Say whether it can be compiled; list what cannot be."),
     ] = None,
+    bisect: Annotated[
+        bool | None,
+        typer.Option("--bisect", help="Compare every value inside; name the first wrong one."),
+    ] = None,
     plan: Annotated[
         bool | None, typer.Option("--plan", help="Print groups and commands; build nothing.")
     ] = None,
