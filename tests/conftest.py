@@ -14,6 +14,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keep the tests out of the user's cache; what needs the compiler shares this one."""
     chosen = os.environ.get("MOJOACCEL_TEST_CACHE")
-    folder = Path(chosen) if chosen else tmp_path_factory.mktemp("cache")
+    if chosen:
+        folder = Path(chosen)
+    elif os.environ.get("PYTEST_XDIST_WORKER"):  # the workers of one run share it
+        folder = tmp_path_factory.getbasetemp().parent / "cache"
+        folder.mkdir(exist_ok=True)
+    else:
+        folder = tmp_path_factory.mktemp("cache")
     os.environ["MOJOACCEL_CACHE_DIR"] = str(folder)
     return folder

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,10 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 
-def _compile(place, model, *options):
+def _compile(cache, place, model, *options):
     """Compile a model into `place` with the command line, as a user would."""
     command = [sys.executable, "-m", "mojoaccel", "compile", str(model)]
-    env = {**os.environ, "MOJOACCEL_CACHE_DIR": str(place.parent / "cache")}
+    env = {**os.environ, "MOJOACCEL_CACHE_DIR": str(cache)}
     done = subprocess.run(
         [*command, "-o", str(place), *options],
         env=env,
@@ -31,31 +32,31 @@ def _compile(place, model, *options):
 
 
 @pytest.fixture(scope="session")
-def compile_to():
+def compile_to(shared_cache):
     """A function that compiles a model with further options."""
-    return _compile
+    return partial(_compile, shared_cache)
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory):
+def small(tmp_path_factory, compile_to):
     """The artifact of `counting_model.Net`."""
-    return _compile(
+    return compile_to(
         tmp_path_factory.mktemp("small") / "net.maccel", f"{HERE / 'counting_model.py'}:factory"
     )
 
 
 @pytest.fixture(scope="session")
-def wide(tmp_path_factory):
+def wide(tmp_path_factory, compile_to):
     """The artifact of `counting_model.Wide`."""
-    return _compile(
+    return compile_to(
         tmp_path_factory.mktemp("wide") / "wide.maccel", f"{HERE / 'counting_model.py'}:wide"
     )
 
 
 @pytest.fixture(scope="session")
-def mlp(tmp_path_factory):
+def mlp(tmp_path_factory, compile_to):
     """The artifact of examples/mlp.py."""
-    return _compile(tmp_path_factory.mktemp("mlp") / "mlp.maccel", ROOT / "examples" / "mlp.py")
+    return compile_to(tmp_path_factory.mktemp("mlp") / "mlp.maccel", ROOT / "examples" / "mlp.py")
 
 
 @pytest.fixture
