@@ -64,7 +64,7 @@ def measure(suite: str, name: str, *, dynamic: bool, threads: int) -> dict[str, 
     from tests.models.referee import judge
 
     if dynamic and shapes is None:
-        return {"status": "skip", "reason": "its code fixes the batch"}
+        return {"status": "skip", "reason": ["its code fixes the batch"]}
     result: dict[str, Any] = {"status": "pass"}
     start = time.perf_counter()
     try:
