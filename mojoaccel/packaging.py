@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,16 +41,33 @@ def package(job: Job) -> Artifact:
     traced: TracedModel = job.products["trace"]
     plan: Plan = job.products["optimize"]
     manifest = assemble(job, folder, weight_sources(job, traced, plan))
+    task = served_task(job)
     found = check(job, traced, folder)
     kept = [
         (c.sizes, c.inputs, c.expected, [o.allowed for o in c.comparisons])
         for c in found.check_cases()
     ]
     with writing(folder):
-        manifest = replace(manifest, verification=found.to_json(), check=add_check(folder, kept))
+        if task:
+            assert job.model.folder is not None
+            shutil.copyfile(job.model.folder / task["tokenizer"], folder / task["tokenizer"])
+        manifest = replace(
+            manifest, verification=found.to_json(), check=add_check(folder, kept), task=task
+        )
         write_manifest(folder, manifest)
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     return Artifact(folder, manifest.to_json(), size)
+
+
+def served_task(job: Job) -> dict[str, Any]:
+    """Return what the model is for, empty if that is not known."""
+    folder = job.model.folder if "model" in vars(job) else None
+    if folder is None:
+        return {}
+    signature = job.products["trace"].signature
+    names = [[v.name for v in values] for values in (signature.inputs, signature.outputs)]
+    found = importlib.import_module("mojoaccel.trace.task").embedding_task(folder, *names)
+    return dict(found or {})
 
 
 def assemble(job: Job, folder: Path, sources: Mapping[str, Array]) -> Manifest:

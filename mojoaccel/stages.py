@@ -341,6 +341,8 @@ BUILD = Stage(
 
 
 def _package_key(job: Job) -> dict[str, Any]:
+    from mojoaccel.packaging import served_task
+
     options = options_key(job.request.options.package)
     # An archive holds the folder's bytes; it is made when the artifact is delivered.
     del options["archive"]
@@ -351,6 +353,7 @@ def _package_key(job: Job) -> dict[str, Any]:
         "traced": job.digests["trace"],
         "target": {**job.target.code_key(), "required": list(job.target.required_features)},
         "options": options,
+        "task": served_task(job),
         "build": options_key(job.request.options.build),
         "compiler": job.compiler.identity,
         "source": source_digest("artifact", "runtime", "verify", "packaging", "ops", "ir"),

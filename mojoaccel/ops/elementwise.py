@@ -60,10 +60,11 @@ def scaled(function: str) -> Build:
     def build(p: PointwiseContext) -> str:
         y = p.operand(1, "other")
         alpha = p.node.attr("alpha", 1)
+        if p.dtype == BOOL:
+            y = y if alpha else p.const(False)
+            return p.call("or_" if function == "add" else "xor_", p.operand(0), y)
         if alpha != 1:
             y = p.call("mul", y, p.const(alpha))
-        if p.dtype == BOOL:
-            return p.call("or_" if function == "add" else "xor_", p.operand(0), y)
         return p.call(function, p.operand(0, "self"), y)
 
     return build

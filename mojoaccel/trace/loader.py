@@ -31,12 +31,14 @@ class LoadedModel:
         example: The module with its example inputs.
         program: An exported program, when the model came as a ``.pt2`` file.
         sources: Files the model was made from, for make rules and cache keys.
+        folder: The Hugging Face folder it came from, if any.
     """
 
     name: str
     example: Example
     program: Any = None
     sources: list[Path] = field(default_factory=list)
+    folder: Path | None = None
 
 
 def load_model(model: Any) -> LoadedModel:
@@ -200,7 +202,8 @@ def load_folder(path: Path) -> LoadedModel:
         dynamic = dict.fromkeys(args, axes)
     wrapped = KeywordModel(module, tuple(args))
     example = Example(wrapped, tuple(args.values()), dynamic=dynamic)
-    return LoadedModel(type(module).__name__, example, sources=sorted(path.resolve().iterdir()))
+    sources = sorted(path.resolve().iterdir())
+    return LoadedModel(type(module).__name__, example, sources=sources, folder=path)
 
 
 class KeywordModel(torch.nn.Module):
