@@ -118,14 +118,14 @@ class Repository:
         Raises:
             MojoaccelError: MA601, there is nothing at a path; MA903, two artifacts have one name.
         """
-        for path in self.options.paths:
-            for entry in self._entries_at(path):
-                key = (entry.name, entry.version)
-                if key in self.entries:
-                    raise error("MA903", f"two artifacts are called {entry.name}")
-                self.entries[key] = entry
-        if self.options.name and len(self.entries) != 1:
-            raise error("MA903", f"--name names one artifact, {len(self.entries)} are given")
+        found = [entry for path in self.options.paths for entry in self._entries_at(path)]
+        if self.options.name and len(found) != 1:
+            raise error("MA903", f"--name names one artifact, {len(found)} are given")
+        for entry in found:
+            key = (entry.name, entry.version)
+            if key in self.entries:
+                raise error("MA903", f"two artifacts are called {entry.name}")
+            self.entries[key] = entry
 
     def _entries_at(self, path: Path) -> Iterator[Entry]:
         if not path.exists():
