@@ -211,6 +211,22 @@ def without_batch(target: Any) -> Callable[..., Any]:
     return batch_of_one
 
 
+def by_planes(target: Any) -> Callable[..., Any]:
+    """Return a function that gives `target` every channel as an image of its own.
+
+    The kernels want the number of channels when they are compiled; here it depends on a dim.
+    """
+
+    def every_plane(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        result = target(x.reshape(-1, 1, *x.shape[2:]), *args, **kwargs)
+        many = [result] if isinstance(result, Tensor) else list(result)
+        many = [r.reshape(*x.shape[:2], *r.shape[2:]) for r in many]
+        return many[0] if isinstance(result, Tensor) else tuple(many)
+
+    every_plane.__name__ = f"every_plane_{target.__name__.replace('.', '_')}"
+    return every_plane
+
+
 POOLS = {
     target: rank
     for rank, names in (
@@ -222,6 +238,16 @@ POOLS = {
     for target in (getattr(aten, name).default for name in names)
 }
 """Pools whose kernels want a batch, and how many axes they pool over."""
+
+UPSAMPLES = {
+    getattr(getattr(aten, name), overload)
+    for name in (
+        *("upsample_nearest1d", "upsample_nearest2d", "upsample_linear1d", "upsample_bilinear2d"),
+        *("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "upsample_bicubic2d"),
+    )
+    for overload in ("default", "vec")
+}
+"""Resampling that has a kernel."""
 
 
 def replacements(program: Any) -> dict[str, Callable[..., Any]]:
@@ -248,6 +274,10 @@ def replacements(program: Any) -> dict[str, Callable[..., Any]]:
                 found[node.name] = fixed
         elif node.target in POOLS and node.args[0].meta["val"].dim() == POOLS[node.target] + 1:
             found[node.name] = without_batch(node.target)
+        elif node.target in POOLS or node.target in UPSAMPLES:
+            channels = node.args[0].meta["val"].shape[1]
+            if isinstance(channels, torch.SymInt):
+                found[node.name] = by_planes(node.target)
     return found
 
 

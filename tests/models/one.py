@@ -1,6 +1,6 @@
 """Compiles and judges one model of a suite, in this process; prints the result as a line of JSON.
 
-Run by the sweep: ``python -m tests.models.one SUITE NAME [--dynamic] [--threads N]``.
+Run by the sweep: ``python -m tests.models.one SUITE NAME [--dynamic|--sequence] [--threads N]``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from types import ModuleType
 from typing import Any
 
 BATCHES = (1, 2, 3, 5, 8)
+SHARES = (1.0, 0.7, 0.4)
+"""Of the example's length."""
 
 
 def load_suite(path: str) -> ModuleType:
@@ -53,18 +55,66 @@ def resized(args: tuple[Any, ...], axes: list[int | None], batch: int) -> tuple[
     return tuple(made)
 
 
-def measure(suite: str, name: str, *, dynamic: bool, threads: int) -> dict[str, Any]:
+def sequence_axes(args: tuple[Any, ...], family: str) -> list[int | None]:
+    """Return the axis of each positional input that carries a sequence: of tokens or a wave."""
+    return [
+        1
+        if value.dim() == 2 and (not value.is_floating_point() or family == "audio")
+        else 2
+        if value.dim() == 3 and family == "audio"
+        else None
+        for value in args
+    ]
+
+
+def sequence_shapes(
+    args: tuple[Any, ...], axes: list[int | None], spec: Any
+) -> tuple[Any, dict[int, Any]]:
+    """Return dynamic shapes with a dim for every length that occurs, and those dims by length."""
+    import torch
+
+    dims: dict[int, Any] = {}
+    shapes = []
+    for value, axis in zip(args, axes, strict=True):
+        if axis is None:
+            shapes.append(None)
+            continue
+        size = value.shape[axis]
+        dims.setdefault(size, torch.export.Dim(f"s{size}", min=2, max=size))
+        shapes.append({axis: dims[size]})
+    packed = tuple(shapes)
+    return ({"args": packed} if isinstance(spec, dict) else packed), dims
+
+
+def shortened(args: tuple[Any, ...], axes: list[int | None], share: float) -> tuple[Any, ...]:
+    """Return inputs whose sequences are cut to a share of their length."""
+    return tuple(
+        value if axis is None else value.narrow(axis, 0, max(2, int(value.shape[axis] * share)))
+        for value, axis in zip(args, axes, strict=True)
+    )
+
+
+def measure(
+    suite: str, name: str, *, dynamic: bool, threads: int, sequence: bool = False
+) -> dict[str, Any]:
     """Compile one model and judge its answers."""
     import torch
 
     torch.set_num_threads(threads)
-    module, args, kwargs, shapes = load_suite(suite).load(name)
+    models = load_suite(suite)
+    module, args, kwargs, shapes = models.load(name)
     import mojoaccel
     from mojoaccel.errors import MojoaccelError
     from tests.models.referee import judge
 
     if dynamic and shapes is None:
         return {"status": "skip", "reason": ["its code fixes the batch"]}
+    lengths: list[int | None] = []
+    if sequence:
+        lengths = sequence_axes(tuple(args), models.family(name))
+        if not any(axis is not None for axis in lengths):
+            return {"status": "skip", "reason": ["it takes no sequence"]}
+        shapes, _ = sequence_shapes(tuple(args), lengths, shapes)
     result: dict[str, Any] = {"status": "pass"}
     start = time.perf_counter()
     try:
@@ -72,7 +122,7 @@ def measure(suite: str, name: str, *, dynamic: bool, threads: int) -> dict[str, 
             module,
             tuple(args),
             kwargs,
-            dynamic_shapes=shapes if dynamic else None,
+            dynamic_shapes=shapes if dynamic or sequence else None,
             threads=threads,
             verify=False,
         )
@@ -89,6 +139,8 @@ def measure(suite: str, name: str, *, dynamic: bool, threads: int) -> dict[str, 
     if dynamic:
         axes = batch_axes(tuple(args), shapes)
         sets = {n: resized(tuple(args), axes, n) for n in BATCHES}
+    if sequence:
+        sets = {int(100 * share): shortened(tuple(args), lengths, share) for share in SHARES}
     with torch.no_grad(), session:
         for batch, inputs in sets.items():
             verdict = judge(module, inputs, dict(kwargs or {}), session(*inputs, **(kwargs or {})))
@@ -98,6 +150,7 @@ def measure(suite: str, name: str, *, dynamic: bool, threads: int) -> dict[str, 
             result["strict"] = result.get("strict", True) and verdict.strict
             if not verdict.ok:
                 where = f" at batch {batch}" if dynamic else ""
+                where = f" at {batch} % of the length" if sequence else where
                 result.update(status="fail", stage="compare", reason=[verdict.reason + where])
     return result
 
@@ -108,12 +161,19 @@ def main() -> None:
     parser.add_argument("suite")
     parser.add_argument("name")
     parser.add_argument("--dynamic", action="store_true")
+    parser.add_argument("--sequence", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     answer = os.dup(1)
     os.dup2(2, 1)  # what models print while they are built is not the answer
     try:
-        result = measure(given.suite, given.name, dynamic=given.dynamic, threads=given.threads)
+        result = measure(
+            given.suite,
+            given.name,
+            dynamic=given.dynamic,
+            threads=given.threads,
+            sequence=given.sequence,
+        )
     except Exception as problem:
         trace = traceback.format_exc().splitlines()
         result = {

@@ -29,6 +29,7 @@ def run_one(suite: str, name: str, given: argparse.Namespace) -> dict[str, Any]:
     """Run the worker for one model; a worker that dies or hangs is a failure of its own."""
     command = [sys.executable, "-m", "tests.models.one", suite, name]
     command += ["--threads", str(given.threads)] + (["--dynamic"] if given.dynamic else [])
+    command += ["--sequence"] if given.sequence else []
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=given.limit, stdin=subprocess.DEVNULL
@@ -93,6 +94,8 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", help="names of models")
     parser.add_argument("--smoke", action="store_true", help="the suite's SMOKE list")
     parser.add_argument("--dynamic", action="store_true", help="dynamic batch, at 1, 2, 3, 5, 8")
+    parser.add_argument("--sequence", action="store_true", help="dynamic length, at three of them")
+    parser.add_argument("--family", nargs="*", help="families of models")
     parser.add_argument("--jobs", type=int, default=1, help="models at once")
     parser.add_argument("--threads", type=int, default=1, help="threads of each session")
     parser.add_argument("--limit", type=float, default=300, help="seconds for one model")
@@ -103,7 +106,11 @@ def main() -> int:
 
     suite = load_suite(given.suite)
     names = given.only or (suite.SMOKE if given.smoke else suite.names())
-    allowed = tomllib.loads(ALLOWED.read_text())["dynamic" if given.dynamic else "static"]
+    if given.family:
+        names = [n for n in names if suite.family(n) in given.family]
+    allowed = tomllib.loads(ALLOWED.read_text())[
+        "sequence" if given.sequence else "dynamic" if given.dynamic else "static"
+    ]
     results: dict[str, dict[str, Any]] = {}
 
     def take(name: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 import mojoaccel
@@ -68,6 +69,8 @@ class Forms(nn.Module):
             torch.eye(n),
             x.tril(),
             x.count_nonzero(0),
+            F.interpolate(x.view(1, -1, 1, 7), scale_factor=2.0, mode="bilinear"),
+            F.max_pool1d(x[None], 2),
         ]
 
 
