@@ -153,9 +153,7 @@ def session_profile(handle: Args, result: Args) -> Int32:
     return Int32(handle[unsafe_offset=PROFILE + 1])
 
 
-def session_state(
-    handle: Args, index: Int, count: Int, result: Args
-) -> Int32:
+def session_state(handle: Args, index: Int, count: Int, result: Args) -> Int32:
     """Gives the address of a state and the bytes reserved for it; status 1 if there is none.
     """
     if index < 0 or index >= count:
