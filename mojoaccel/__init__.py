@@ -13,12 +13,26 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from mojoaccel.api import compile as compile
     from mojoaccel.api import detect as detect
+    from mojoaccel.backends.deployment import MaxBackend as MaxBackend
+    from mojoaccel.backends.environment import ModularEnvironment as ModularEnvironment
+    from mojoaccel.backends.models import register_model as register_model
+    from mojoaccel.backends.modular import ModularBackend as ModularBackend
+    from mojoaccel.backends.mojo import MojoBackend as MojoBackend
+    from mojoaccel.backends.results import CompilationResult as CompilationResult
+    from mojoaccel.backends.results import DeploymentResult as DeploymentResult
     from mojoaccel.example import Example as Example
     from mojoaccel.loading import load as load
     from mojoaccel.ops.custom import CustomOp as CustomOp
     from mojoaccel.runtime.session import Session as Session
 
 _HOMES = {
+    "CompilationResult": "mojoaccel.backends.results",
+    "DeploymentResult": "mojoaccel.backends.results",
+    "MaxBackend": "mojoaccel.backends.deployment",
+    "ModularBackend": "mojoaccel.backends.modular",
+    "ModularEnvironment": "mojoaccel.backends.environment",
+    "MojoBackend": "mojoaccel.backends.mojo",
+    "register_model": "mojoaccel.backends.models",
     "compile": "mojoaccel.api",
     "detect": "mojoaccel.api",
     "load": "mojoaccel.loading",
@@ -27,7 +41,22 @@ _HOMES = {
     "Session": "mojoaccel.runtime.session",
 }
 
-__all__ = ["CustomOp", "Example", "Session", "__version__", "compile", "detect", "load"]
+__all__ = [
+    "CompilationResult",
+    "CustomOp",
+    "DeploymentResult",
+    "Example",
+    "MaxBackend",
+    "ModularBackend",
+    "ModularEnvironment",
+    "MojoBackend",
+    "Session",
+    "__version__",
+    "compile",
+    "detect",
+    "load",
+    "register_model",
+]
 
 
 def __getattr__(name: str) -> Any:
