@@ -91,8 +91,8 @@ class Batcher:
         self.policy = policy
         self.statistics = statistics
         self.loop = asyncio.get_running_loop()
-        self.waiting = 0
         self.running = 0
+        self._queued = 0
         self._groups: dict[Key, deque[Item]] = {}
         self._quick: dict[Key, int] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -107,8 +107,10 @@ class Batcher:
         Raises:
             Refusal: The queue is full (503).
         """
-        if self.waiting >= self.policy.waiting:
-            raise Refusal(503, f"the queue is full: {self.waiting} requests wait", 1)
+        if self._queued >= self.policy.waiting:
+            self._drop_abandoned()
+        if self._queued >= self.policy.waiting:
+            raise Refusal(503, f"the queue is full: {self._queued} requests wait", 1)
         if self.policy.rows:
             rows = inputs[0].shape[0]
             key: Key = tuple([a.shape[1:] for a in inputs])
@@ -119,14 +121,19 @@ class Batcher:
         if group is None:
             group = self._groups[key] = deque()
         group.append(item)
-        self.waiting += 1
+        self._queued += 1
         self._pump()
         return item.answer
 
     @property
+    def waiting(self) -> int:
+        """Requests in the queue whose answer somebody wants."""
+        return sum(not i.answer.done() for group in self._groups.values() for i in group)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing runs."""
-        return not self.waiting and not self.running
+        return not self._queued and not self.running
 
     def close(self) -> None:
         """End the threads once their work is done; nothing may be submitted afterwards."""
@@ -173,16 +180,25 @@ class Batcher:
             item = group[0]
             if item.answer.done():
                 group.popleft()
-                self.waiting -= 1
+                self._queued -= 1
                 continue
             if batch and (not limit or rows + item.rows > limit):
                 break
             batch.append(group.popleft())
-            self.waiting -= 1
+            self._queued -= 1
             rows += item.rows
         if not group:
             del self._groups[key]
         return batch
+
+    def _drop_abandoned(self) -> None:
+        """Make room: take out the requests that nobody waits for."""
+        for key in list(self._groups):
+            kept = deque(i for i in self._groups[key] if not i.answer.done())
+            self._queued -= len(self._groups[key]) - len(kept)
+            self._groups[key] = kept
+            if not kept:
+                del self._groups[key]
 
     def _start(self, instance: Instance, key: Key, batch: list[Item]) -> None:
         began = time.perf_counter()

@@ -97,24 +97,50 @@ def test_deadlines_hold(strict):
         assert first.result().status_code == 200
 
 
-def test_requests_whose_client_left_are_not_run(strict):
+def test_requests_whose_client_left_are_not_run(artifacts, serve):
+    """They wait behind others when their clients leave: they leave the queue, and never run."""
     body = json.dumps(slow_request()).encode()
     head = b"POST /v2/models/slow/infer HTTP/1.1\r\nHost: x\r\n"
     head += b"Content-Length: %d\r\n\r\n" % len(body)
-    before = count(strict, "slow")
-    host, port = strict.place.split(":")
-    for _ in range(3):
-        with socket.create_connection((host, int(port))) as connection:
+    others = 24
+    limits = ("--threads", 1, "--instances", 1, "--queue", 64)
+    with (
+        serve(artifacts / "slow.maccel", *limits) as server,
+        ThreadPoolExecutor(others) as pool,
+        contextlib.ExitStack() as leaving,
+    ):
+        kept = [pool.submit(post, server, "slow", slow_request()) for _ in range(others)]
+        wait_until(lambda: known(server) == others)
+        for _ in range(3):
+            host, port = server.place.split(":")
+            connection = leaving.enter_context(socket.create_connection((host, int(port))))
             connection.sendall(head + body)
-            time.sleep(0.02)
-    time.sleep(0.5)
-    assert post(strict, "slow", slow_request()).status_code == 200
-    assert count(strict, "slow") - before < 4
+        wait_until(lambda: known(server) == others + 3)
+        leaving.close()
+        wait_until(lambda: known(server) == others)  # never again, had one of the three been run
+        assert all(answer.result().status_code == 200 for answer in kept)
+        assert known(server) == others
 
 
-def count(server, model):
-    found = httpx.get(f"{server.url}/v2/models/{model}/stats").json()["model_stats"][0]
-    return found["execution_count"]
+def known(server):
+    """Return how many requests were run, are being run, or wait: of one moment."""
+    found = 0.0
+    for line in httpx.get(f"{server.url}/metrics").text.splitlines():
+        name, _, value = line.partition("{")
+        if name in (
+            "mojoaccel_waiting_requests",
+            "mojoaccel_running_batches",
+            "mojoaccel_run_duration_seconds_count",
+        ):
+            found += float(value.split()[-1])
+    return found
+
+
+def wait_until(holds, seconds=30):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it does not come to hold"
+        time.sleep(0.002)
 
 
 def test_thousands_of_idle_connections(strict):
