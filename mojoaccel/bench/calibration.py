@@ -33,6 +33,10 @@ SOURCE = Path(__file__).with_name("roof.mojo")
 REGION = 512 << 20
 """Bytes read in all: more than most caches of the last level hold."""
 
+CACHED = 4 << 20
+"""Bytes read again and again per thread: more than a cache of the second level holds, less than
+one of the third."""
+
 TURNS = 7
 
 
@@ -44,15 +48,40 @@ class Roof:
         threads: Threads it was measured with.
         flops: Float32 operations a second, multiply-adds counted as two.
         bandwidth: Bytes read from memory a second.
+        bf16_flops: Bfloat16 operations a second with float32 sums; None where the processor has
+            no instruction for them, or this compiler none that is measured (AMX).
+        cache_bandwidth: Bytes read a second that lie in the cache of the last level.
     """
 
     threads: int
     flops: float
     bandwidth: float
+    bf16_flops: float | None = None
+    cache_bandwidth: float | None = None
 
-    def seconds(self, flops: float, size: float) -> float:
-        """Return the least time of some operations on some bytes."""
-        return max(flops / self.flops, size / self.bandwidth)
+    def peak(self, dtype: str) -> float:
+        """Return the operations a second of a compute type; those of float32 if it has none."""
+        return self.bf16_flops or self.flops if dtype == "bf16" else self.flops
+
+    def seconds(self, flops: float, size: float, dtype: str = "f32") -> float:
+        """Return the least time of some operations on some bytes of memory."""
+        return max(flops / self.peak(dtype), size / self.bandwidth)
+
+    def model_seconds(self, flops: float, size: float, dtype: str, cache_bytes: int) -> float:
+        """Return the least time of a model's run.
+
+        Weights that fit into half of the last-level cache stay there from one run to the next.
+
+        Args:
+            flops: Operations of a run.
+            size: Bytes of weights that a run reads.
+            dtype: Compute type.
+            cache_bytes: Size of the last-level cache.
+        """
+        kept = self.cache_bandwidth is not None and size <= cache_bytes // 2
+        speed = self.cache_bandwidth if kept else self.bandwidth
+        assert speed is not None
+        return max(flops / self.peak(dtype), size / speed)
 
 
 def calibrate(threads: int, *, fresh: bool = False) -> Roof:
@@ -90,20 +119,29 @@ def measure_roof(compiler: MojoCompiler, target: Target, threads: int) -> Roof:
         built = build(source, target, BuildOptions(), compiler=compiler, out=Path(name))
         library = ctypes.CDLL(str(built.path))
         library.roof_fma.argtypes = (ctypes.c_ssize_t, ctypes.c_void_p)
-        library.roof_read.argtypes = (ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_void_p)
-        library.roof_fma.restype = library.roof_read.restype = ctypes.c_ssize_t
+        library.roof_bf16.argtypes = library.roof_fma.argtypes
+        library.roof_read.argtypes = (*(ctypes.c_ssize_t,) * 3, ctypes.c_void_p)
+        for function in (library.roof_fma, library.roof_bf16, library.roof_read):
+            function.restype = ctypes.c_ssize_t
         data = np.ones(REGION // 4, np.float32)
         share = REGION // threads // 4096 * 4096
         sinks = [ctypes.c_double() for _ in range(threads)]
 
         def multiply(thread: int) -> int:
-            return int(library.roof_fma(2_000_000, ctypes.byref(sinks[thread])))
+            return int(library.roof_fma(8_000_000, ctypes.byref(sinks[thread])))
 
-        def read(thread: int) -> int:
+        def dot(thread: int) -> int:
+            return int(library.roof_bf16(8_000_000, ctypes.byref(sinks[thread])))
+
+        def read(thread: int, size: int = share, times: int = 1) -> int:
             start = data.ctypes.data + thread * share
-            return int(library.roof_read(start, share, ctypes.byref(sinks[thread])))
+            return int(library.roof_read(start, size, times, ctypes.byref(sinks[thread])))
 
-        return Roof(threads, best_rate(multiply, threads), best_rate(read, threads))
+        def read_again(thread: int) -> int:
+            return read(thread, CACHED, 200)
+
+        rates = [best_rate(work, threads) for work in (multiply, read, dot, read_again)]
+        return Roof(threads, rates[0], rates[1], rates[2] or None, rates[3])
 
 
 def best_rate(work: Callable[[int], int], threads: int) -> float:

@@ -54,27 +54,34 @@ def to_html(report: BenchReport) -> str:
     """Return the page."""
     shown = [r for r in report.runners if r.counts]
     parts = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(report.model)}: {OURS} bench</title>",
-        f"<style>\n{STYLE}{_color_rules()}</style></head><body>",
-        f"<h1>{escape(heading(report))}</h1>",
-        _table(HEADER, rows(report), ALIGN),
+        *opening(f"{report.model}: {OURS} bench", heading(report)),
+        table(HEADER, rows(report), ALIGN),
     ]
     if shown:
         parts += [
             "<h2>Time of a run</h2>",
-            _figure(_bars(shown), "Median; the line spans the middle half of all runs."),
+            figure(_bars(shown), "Median; the line spans the middle half of all runs."),
             "<h2>Round by round</h2>",
-            _figure(_lines(shown), "Median of each round, logarithmic."),
+            figure(_lines(shown), "Median of each round, logarithmic."),
         ]
     starts = {r.name: r.cold_start for r in report.runners if r.cold_start is not None}
     if starts:
         caption = "From a new process to the first answer."
-        parts += ["<h2>Cold start</h2>", _figure(_stacks(starts), caption)]
+        parts += ["<h2>Cold start</h2>", figure(_stacks(starts), caption)]
     notes = "".join(f"<li>{escape(n)}</li>" for n in footnotes(report))
     return "\n".join([*parts, f"<h2>Notes</h2><ul>{notes}</ul>", "</body></html>"]) + "\n"
+
+
+def opening(title: str, heading: str = "") -> list[str]:
+    """Return the page up to its heading, which is the title if none is given."""
+    return [
+        "<!doctype html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escape(title)}</title>",
+        f"<style>\n{STYLE}{_color_rules()}</style></head><body>",
+        f"<h1>{escape(heading or title)}</h1>",
+    ]
 
 
 def _color_rules() -> str:
@@ -84,7 +91,9 @@ def _color_rules() -> str:
     )
 
 
-def _table(header: Sequence[str], cells: Sequence[Sequence[str]], align: str) -> str:
+def table(header: Sequence[str], cells: Sequence[Sequence[str]], align: str) -> str:
+    """Return a table; `align` has one letter a column, ``l`` or ``r``."""
+
     def line(tag: str, row: Sequence[str]) -> str:
         made = (
             f'<{tag} class="{side}">{escape(cell)}</{tag}>'
@@ -96,7 +105,8 @@ def _table(header: Sequence[str], cells: Sequence[Sequence[str]], align: str) ->
     return f'<div class="table"><table>\n{line("th", header)}\n{body}\n</table></div>'
 
 
-def _figure(svg: str, caption: str) -> str:
+def figure(svg: str, caption: str) -> str:
+    """Return a plot with its caption."""
     return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
@@ -124,6 +134,24 @@ def _bars(shown: Sequence[RunnerReport]) -> str:
             _text(high + 6, middle + 4, milliseconds(found.median), "start"),
         ]
     return _svg(2 * GAP + len(shown) * (BAR + GAP), "median time of a run by runner", parts)
+
+
+def levels(title: str, values: Sequence[tuple[str, float]], mark: float) -> str:
+    """Draw a bar per name up to its value, and a line at `mark`."""
+    scale = (WIDTH - LEFT - RIGHT) / max(mark, *(value for _, value in values))
+    height = 2 * GAP + len(values) * (BAR + GAP)
+    parts = []
+    for index, (name, value) in enumerate(values):
+        top = GAP + index * (BAR + GAP)
+        color = "f0" if value >= mark else "f1"
+        parts += [
+            _text(LEFT - 8, top + BAR / 2 + 4, name, "end"),
+            f'<rect class="{color}" x="{LEFT}" y="{top}" width="{value * scale:.1f}" '
+            f'height="{BAR}" rx="3"/>',
+            _text(LEFT + value * scale + 6, top + BAR / 2 + 4, f"{value:.2f}", "start"),
+        ]
+    at = LEFT + mark * scale
+    return _svg(height, title, [*parts, _line(at, 0, at, height, "whisker")])
 
 
 def _lines(shown: Sequence[RunnerReport]) -> str:

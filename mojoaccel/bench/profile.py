@@ -142,16 +142,8 @@ def describe(
     group: FusionGroup, plan: Plan, sizes: Mapping[str, int], seconds: float, roof: Roof
 ) -> GroupTime:
     """Set a group's time beside its operations and bytes."""
-    flops = sum(evaluate(call.flops, sizes) for call in group.calls)
-    moved, weights = 0, 0
-    seen: dict[str, int] = {}
-    for view in views(group):
-        seen[view.buffer] = max(seen.get(view.buffer, 0), covered(view, sizes))
-    for name, size in seen.items():
-        moved += size
-        if plan.buffers[name].space == "weight":
-            weights += size
-    least = roof.seconds(flops, weights) if flops or weights else None
+    flops, moved, weights = count(group, plan, sizes)
+    least = roof.seconds(flops, weights, compute_type(group)) if flops or weights else None
     busiest = max(group.calls, key=lambda call: evaluate(call.flops, sizes))
     loc = group.locs[0] if group.locs else None
     return GroupTime(
@@ -164,6 +156,27 @@ def describe(
         weights,
         None if least is None or seconds <= 0 else least / seconds,
     )
+
+
+def count(group: FusionGroup, plan: Plan, sizes: Mapping[str, int]) -> tuple[int, int, int]:
+    """Return a group's floating-point operations, its bytes, and those of them that are weights."""
+    flops = sum(evaluate(call.flops, sizes) for call in group.calls)
+    moved, weights = 0, 0
+    seen: dict[str, int] = {}
+    for view in views(group):
+        seen[view.buffer] = max(seen.get(view.buffer, 0), covered(view, sizes))
+    for name, size in seen.items():
+        moved += size
+        if plan.buffers[name].space == "weight":
+            weights += size
+    return flops, moved, weights
+
+
+def compute_type(group: FusionGroup) -> str:
+    """Return ``bf16`` if the group's products read bfloat16 operands, else ``f32``."""
+    counted = [call for call in group.calls if call.flops != 0]
+    read = {arg.value.dtype.name for call in counted for arg in call.args if arg.kind == "ptr"}
+    return "bf16" if "bf16" in read else "f32"
 
 
 def covered(view: View, sizes: Mapping[str, int]) -> int:

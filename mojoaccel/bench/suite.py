@@ -1,15 +1,13 @@
-"""Measure every model of a suite file: ``python -m mojoaccel.bench.suite FILE``.
+"""Measures every model of a suite file: ``mojoaccel bench --suite FILE``.
 
-For developers. FILE is a Python file with ``ALL`` (names) and ``get(name)``, which returns a module
-and its example inputs. Each model is compiled and measured in a process of its own, under a limit
-of time and memory, so that a failure costs one row and not the rest. Prints a Markdown table: error
-against float64 next to PyTorch's own, compile time by stage, artifact against weight bytes, median
-next to PyTorch eager.
+FILE is a Python file with ``ALL`` (names) and ``get(name)``, which returns a module and its example
+inputs. Each model is compiled and measured against the rivals, in turns, in a process of its own
+(``python -m mojoaccel.bench.suite OPTIONS NAME``), under a limit of time and memory, so that a
+failure costs one row and not the rest.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -17,73 +15,108 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mojoaccel.bench.report import BenchReport, is_disturbed, markdown_table, milliseconds
-from mojoaccel.products import STAGES
+if TYPE_CHECKING:
+    from mojoaccel.driver import Report
 
-HEADER = (
-    *("model", "error", "PyTorch's", "import", "construct"),
-    *STAGES,
-    *("compile", "artifact", "weights", "median", "eager", "speed-up"),
-)
-ALIGN = "l" + "r" * (len(HEADER) - 1)
 POLL_SECONDS = 0.2
 
 
-def main() -> None:
-    """Read the command line, measure, print."""
-    options = _parse(sys.argv[1:])
-    if options.child:
-        print(json.dumps(measure(options.file, options.child, options)))
-        return
-    names = options.only.split(",") if options.only else _names(options.file)
-    results = []
-    for name in names:
-        began = time.monotonic()
-        results.append(run_child(name, options))
-        took = time.monotonic() - began
-        print(f"{name}: {_outcome(results[-1])} ({took:.0f} s)", file=sys.stderr, flush=True)
-        if options.json:
-            Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
-    print("\n".join(to_markdown(results)))
+@dataclass(frozen=True)
+class SuiteOptions:
+    """What to measure and how.
+
+    Attributes:
+        file: The suite file.
+        only: Names of models; all of them if empty.
+        rivals: Names of baselines.
+        threads: Threads of every runner; 0 is one per usable core.
+        seconds: Counted time per runner.
+        rounds: Number of rounds; 0 chooses it.
+        optimization: Level to compile at.
+        dtype: Compute type.
+        fresh: Compile without the cache of stages, so that compile times count.
+        timeout: Seconds for one model before it is stopped.
+        memory: Bytes of memory for one model before it is stopped.
+    """
+
+    file: str
+    only: Sequence[str] = ()
+    rivals: Sequence[str] = ("eager",)
+    threads: int = 0
+    seconds: float = 5.0
+    rounds: int = 0
+    optimization: int = 2
+    dtype: str = "f32"
+    fresh: bool = True
+    timeout: float = 1800.0
+    memory: float = 32e9
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m mojoaccel.bench.suite")
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--only", default="", metavar="NAME,...")
-    parser.add_argument("--vs", default="eager", metavar="NAME,...", help="or none")
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("-O", dest="optimization", type=int, default=2)
-    parser.add_argument("--dtype", default="f32")
-    parser.add_argument("--warm-cache", action="store_true", help="use the cache of stages")
-    parser.add_argument("--timeout", type=float, default=900.0, metavar="SECONDS")
-    parser.add_argument("--memory", type=float, default=16.0, metavar="GB")
-    parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+def run_suite(
+    options: SuiteOptions, show: Callable[[str], None] = lambda text: None
+) -> list[dict[str, Any]]:
+    """Measure the models one after the other.
+
+    Args:
+        options: What and how.
+        show: Told which model is measured.
+
+    Returns:
+        One record a model (`measure`); ``failed`` says why a model could not be measured. Each
+        names the ``roof`` of the machine and, in ``roof_seconds``, the least time of a run by it;
+        null where there is none.
+
+    Raises:
+        MojoaccelError: MA903, the file has no such model or a rival is unknown; MA2xx, it cannot
+            be loaded.
+    """
+    from mojoaccel.bench.api import check_rivals
+    from mojoaccel.bench.calibration import calibrate
+    from mojoaccel.bench.machine import usable_cores
+    from mojoaccel.errors import error
+
+    check_rivals(options.rivals, has_model=True)
+    known = names(Path(options.file))
+    for name in options.only:
+        if name not in known:
+            raise error("MA903", f"{options.file} has no model {name}", hint=", ".join(known))
+    show("measuring the machine")
+    roof = calibrate(options.threads or usable_cores())
+    records = []
+    for name in options.only or known:
+        show(name)
+        record = run_child(name, options)
+        record["roof"] = asdict(roof)
+        record["roof_seconds"] = None
+        if record.get("flops"):
+            record["roof_seconds"] = roof.model_seconds(
+                record["flops"], record["read_bytes"], options.dtype, record["cache_bytes"]
+            )
+        records.append(record)
+    return records
 
 
-def _names(file: Path) -> list[str]:
+def names(file: Path) -> list[str]:
+    """Return the names of the models of a suite file."""
     from mojoaccel.trace.loader import import_file
 
     return list(import_file(file).ALL)
 
 
-def run_child(name: str, options: argparse.Namespace) -> dict[str, Any]:
+def run_child(name: str, options: SuiteOptions) -> dict[str, Any]:
     """Measure one model in a process group of its own; stop it at a limit."""
-    command = [sys.executable, "-m", "mojoaccel.bench.suite", *sys.argv[1:], "--child", name]
+    command = [sys.executable, "-m", "mojoaccel.bench.suite", json.dumps(asdict(options)), name]
     with tempfile.TemporaryDirectory(prefix="mojoaccel-suite-") as folder:
         out, log = Path(folder) / "out.json", Path(folder) / "log.txt"
-        environment = dict(os.environ)
-        if not options.warm_cache:
+        environment = {**os.environ, "TMPDIR": folder}
+        if options.fresh:
             environment["MOJOACCEL_CACHE_DIR"] = folder
-        environment["TMPDIR"] = folder
         with out.open("wb") as stdout, log.open("wb") as stderr:
             process = subprocess.Popen(
                 command,
@@ -93,7 +126,7 @@ def run_child(name: str, options: argparse.Namespace) -> dict[str, Any]:
                 env=environment,
                 start_new_session=True,
             )
-            stopped = _watch(process, options.timeout, options.memory * 1e9)
+            stopped = _watch(process, options.timeout, options.memory)
         if stopped:
             return {"model": name, "failed": stopped}
         try:
@@ -141,23 +174,28 @@ def _resident(pid: int) -> int:
     return 0
 
 
-def measure(file: Path, name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Compile one model and measure the artifact; a failure becomes part of the answer."""
+def measure(name: str, options: SuiteOptions) -> dict[str, Any]:
+    """Compile one model and measure the artifact; a failure becomes part of the answer.
+
+    Returns:
+        ``model``; ``weight_bytes`` of its distinct tensors; ``construct_seconds``; ``stages`` with
+        their seconds; ``cached`` ones; ``artifact_bytes``; ``verification``; ``flops`` and
+        ``read_bytes`` of weights of one run; ``cache_bytes`` of the last-level cache; ``bench``,
+        the `BenchReport`. Or ``failed`` and ``diagnostics``.
+    """
     from mojoaccel.errors import MojoaccelError
 
     record: dict[str, Any] = {"model": name}
     try:
         with tempfile.TemporaryDirectory() as folder:
-            _measure(record, file, name, options, Path(folder) / "model.maccel")
+            _measure(record, name, options, Path(folder))
     except MojoaccelError as e:
         record["failed"] = f"{e.code} {e.diagnostics[0].message}"
         record["diagnostics"] = [d.to_json() for d in e.diagnostics]
     return record
 
 
-def _measure(
-    record: dict[str, Any], file: Path, name: str, options: argparse.Namespace, place: Path
-) -> None:
+def _measure(record: dict[str, Any], name: str, options: SuiteOptions, folder: Path) -> None:
     from mojoaccel.bench.api import BenchRequest, bench
     from mojoaccel.bench.workloads import ModelSource
     from mojoaccel.cache import open_cache
@@ -166,94 +204,72 @@ def _measure(
     from mojoaccel.job import Request
     from mojoaccel.settings import Settings, compile_options, read_given
 
+    place = folder / "model.maccel"
     began = time.perf_counter()
-    import torch
-
-    imported = time.perf_counter()
-    source = ModelSource(str(file), entry=name)
+    source = ModelSource(options.file, entry=name)
     example = source.load()
     weights = {t.data_ptr(): t.nbytes for t in example.module.state_dict().values()}
-    record["weight_bytes"] = sum(weights.values())
-    record["import_seconds"] = imported - began
-    record["construct_seconds"] = time.perf_counter() - imported
-    record["torch"] = torch.__version__
+    scale = 2 if options.dtype == "bf16" else 1
+    record["weight_bytes"] = sum(weights.values()) // scale
+    record["construct_seconds"] = time.perf_counter() - began
     given = {"optimization": options.optimization, "dtype": options.dtype, "output": str(place)}
     values = Settings().values("compile", read_given("compile", given))
     stages: dict[str, float] = {}
-    record["stages"] = stages
+    cached: list[str] = []
+    record["stages"], record["cached"] = stages, cached
 
     def finished(row: StageReport) -> None:
         stages[row.name] = row.seconds
+        if row.status == "cached":
+            cached.append(row.name)
 
     def complain(found: Any) -> None:
         print(found.message, file=sys.stderr)
 
-    compiler = Compiler(open_cache(10**11, complain), finished=finished)
+    cache = open_cache(10**11, complain)
     request = Request(example, compile_options(values), name=name.replace(":", "_"))
-    report = compiler.compile(request, Delivery(values).receive)
-    manifest = report.products["package"].manifest
-    record["verification"] = manifest["verification"]
+    report = Compiler(cache, finished=finished).compile(request, Delivery(values).receive)
+    record["verification"] = report.products["package"].manifest["verification"]
     record["artifact_bytes"] = report.products["package"].size
-    record["library_bytes"] = report.products["build"].size
     record["kernels"] = len(report.products["emit"].kernels)
     record["groups"] = len(report.products["optimize"].groups)
-    rivals = () if options.vs == "none" else tuple(options.vs.split(","))
+    record |= count_run(report)
     found = bench(
         BenchRequest(
             place,
-            ModelSource(str(file), entry=name, dtype=options.dtype),
-            rivals,
+            ModelSource(options.file, entry=name, dtype=options.dtype),
+            tuple(options.rivals),
             threads=options.threads,
             seconds=options.seconds,
+            rounds=options.rounds,
             stages=stages,
+            cached=cached,
         ),
         lambda text: print(text, file=sys.stderr),
     )
     record["bench"] = found.to_json()
 
 
-def to_markdown(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the table; models that failed follow it with their reason."""
-    good = [r for r in results if "failed" not in r]
-    lines = markdown_table(HEADER, [_cells(r) for r in good], ALIGN)
-    notes = [f"- {r['model']}: {r['failed']}" for r in results if "failed" in r]
-    busy = [r["model"] for r in good if is_disturbed(BenchReport.from_json(r["bench"]))]
-    if busy:
-        notes.append(f"- times not reliable, other programs ran beside: {', '.join(busy)}")
-    return [*lines, "", *notes] if notes else lines
+def count_run(report: Report) -> dict[str, int]:
+    """Return a run's operations and the bytes of weights it reads.
+
+    Tables that are only looked up are not read.
+    """
+    from mojoaccel.bench.profile import count
+
+    plan, sizes = report.products["optimize"], dict(report.products["trace"].example)
+    counted = [c for c in (count(g, plan, sizes) for g in plan.groups) if c[0]]
+    return {
+        "flops": sum(flops for flops, _, _ in counted),
+        "read_bytes": sum(weights for _, _, weights in counted),
+        "cache_bytes": report.products["detect"].l3_bytes,
+    }
 
 
-def _cells(record: Mapping[str, Any]) -> list[str]:
-    bench = record["bench"]
-    runners = {r["name"]: r for r in bench["runners"]}
-    ours = runners["mojoaccel"]
-    eager = runners.get("eager", {"summary": None})
-    stages = record["stages"]
-    return [
-        record["model"],
-        "-" if ours["accuracy"] is None else f"{ours['accuracy']['error']:.2g}",
-        "-" if bench["torch_error"] is None else f"{bench['torch_error']:.2g}",
-        f"{record['import_seconds']:.1f} s",
-        f"{record['construct_seconds']:.1f} s",
-        *(f"{stages.get(s, 0.0):.2f} s" for s in STAGES),
-        f"{sum(stages.values()):.1f} s",
-        f"{record['artifact_bytes'] / 1e6:.1f} MB",
-        f"{record['weight_bytes'] / 1e6:.1f} MB",
-        _median(ours) if ours["status"] == "ok" else ours["status"],
-        _median(eager),
-        "-" if ours["speedup"] is None else f"{ours['speedup']['value']:.2f}x",
-    ]
-
-
-def _median(row: Mapping[str, Any]) -> str:
-    return "-" if row["summary"] is None else milliseconds(row["summary"]["median_ms"])
-
-
-def _outcome(record: Mapping[str, Any]) -> str:
-    if "failed" in record:
-        return str(record["failed"])
-    cells = dict(zip(HEADER, _cells(record), strict=True))
-    return f"{cells['median']} against {cells['eager']}, compiled in {cells['compile']}"
+def main() -> None:
+    """Measure one model: what a child process does."""
+    options = SuiteOptions(**json.loads(sys.argv[1]))
+    print(json.dumps(measure(sys.argv[2], options)))
 
 
 if __name__ == "__main__":

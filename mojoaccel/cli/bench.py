@@ -87,13 +87,22 @@ def bench_command(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Measure what the machine can do at most; kept.")
     ] = False,
+    suite: Annotated[
+        str, typer.Option(metavar="FILE", help="Compile and measure every model of a suite file.")
+    ] = "",
+    only: Annotated[
+        str, typer.Option(metavar="NAME,...", help="With --suite: only these models.")
+    ] = "",
+    warm_cache: Annotated[
+        bool, typer.Option("--warm-cache", help="With --suite: reuse what was compiled before.")
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on stdout.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")] = False,
 ) -> None:
     """Time ARTIFACT or MODEL against PyTorch and others, each in a process of its own."""
-    tools = ("what", "profile", "trace", "calibrate")
+    tools = ("what", "profile", "trace", "calibrate", "suite", "only", "warm_cache")
     given = {k.replace("_", "-"): v for k, v in locals().items() if k not in (*tools, "tools")}
     given["at"] = tuple(at) if at else None
     given["dynamic"] = tuple(dynamic) if dynamic else None
@@ -102,9 +111,15 @@ def bench_command(
 
         calibrate_command(Console(json=json, verbose=verbose), threads or 0)
         return
-    if not what:
-        raise error("MA903", "bench needs an artifact or a model", hint="or --calibrate")
+    if not what and not suite:
+        raise error("MA903", "bench needs an artifact, a model or --suite", hint="or --calibrate")
     run = BenchRun(what, given)
+    if suite:
+        from mojoaccel.cli.suite import suite_command
+
+        chosen = tuple(filter(None, only.split(",")))
+        suite_command(run.console, suite, chosen, run.values, {**given, "fresh": not warm_cache})
+        return
     if profile:
         from mojoaccel.cli.profile import profile_command
 

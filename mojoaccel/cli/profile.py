@@ -29,7 +29,11 @@ def calibrate_command(console: Console, threads: int) -> None:
         return
     console.data(f"threads            {roof.threads}")
     console.data(f"float32            {roof.flops / 1e9:.0f} GFLOP/s")
+    bf16 = "unknown" if roof.bf16_flops is None else f"{roof.bf16_flops / 1e9:.0f} GFLOP/s"
+    cache = "unknown" if roof.cache_bandwidth is None else f"{roof.cache_bandwidth / 1e9:.1f} GB/s"
+    console.data(f"bfloat16           {bf16}")
     console.data(f"reading memory     {roof.bandwidth / 1e9:.1f} GB/s")
+    console.data(f"reading a cache    {cache}")
 
 
 def profile_command(
