@@ -18,7 +18,8 @@ from typing import Any
 import uvicorn
 
 from mojoaccel.errors import error
-from mojoaccel.serve.asgi import Connection, application
+from mojoaccel.serve.asgi import application
+from mojoaccel.serve.connection import Connection
 from mojoaccel.serve.handler import Handler
 from mojoaccel.serve.options import ServeOptions
 from mojoaccel.serve.repository import Repository
@@ -204,7 +205,8 @@ async def _drain(service: Service, options: ServeOptions, stop: _Stop) -> None:
 
 
 def _http_server(options: ServeOptions, handler: Handler) -> _Server:
-    connection = type("Connection", (Connection,), {"header_timeout": options.header_timeout})
+    limits = {"header_timeout": options.header_timeout, "body_timeout": options.body_timeout}
+    connection = type("Connection", (Connection,), limits)
     config = uvicorn.Config(
         application(handler),
         http=connection,
