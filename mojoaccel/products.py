@@ -84,6 +84,11 @@ class Target:
         """First part of the triple: ``x86_64`` or ``aarch64``."""
         return self.triple.split("-")[0]
 
+    @property
+    def dot_pairs(self) -> bool:
+        """Whether one instruction multiplies 32 bfloat16 and sums their pairs in float32."""
+        return self.simd_bytes == 64 and "avx512_bf16" in self.required_features
+
     def code_key(self) -> dict[str, Any]:
         """The fields that change generated code (not the number of cores)."""
         return {

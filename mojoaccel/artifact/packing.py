@@ -53,3 +53,16 @@ def pack_panels(weight_kn: np.ndarray, nr: int) -> np.ndarray:
         packed[full, :, :rest] = weight_kn[:, full * nr :]
         packed[full, :, rest:] = 0
     return packed
+
+
+def pair_rows(panels: np.ndarray) -> np.ndarray:
+    """Puts neighbours along the reduction side by side, for ``maccel.pairs``.
+
+    Args:
+        panels: ``[..., K, nr]``, K even.
+
+    Returns:
+        ``[..., K / 2, nr, 2]``: element ``[..., k, j, i]`` is ``panels[..., 2 * k + i, j]``.
+    """
+    *outer, k, nr = panels.shape
+    return panels.reshape(*outer, k // 2, 2, nr).swapaxes(-1, -2)

@@ -6,19 +6,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mojoaccel.artifact.packing_conv import conv_panels, conv_scratch_bytes
-from mojoaccel.ir.dims import Size, size_prod
+from mojoaccel.ir.dims import Size, exact_div, size_prod
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import Arg, Closure, KernelCall, Param, View
 from mojoaccel.ir.types import DType
 from mojoaccel.ops.lazy import Lazy
 from mojoaccel.ops.lowering import KernelContext
-from mojoaccel.ops.matmul import accumulate_dtype
+from mojoaccel.ops.matmul import accumulate_dtype, makes_pairs
 from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext
 
 
 def channels_last(view: View) -> bool:
     """Whether neighbouring channels are neighbours in memory."""
     return view.strides[1] == 1 or view.shape[1] == 1
+
+
+def even_strides(view: View) -> bool:
+    """Whether every pixel of a channels-last image begins with the first of a pair of elements."""
+    spatial = [s for axis, s in enumerate(view.strides) if axis != 1]
+    return all(exact_div(s, 2) is not None for s in spatial)
 
 
 def channels_last_order(rank: int) -> tuple[int, ...]:
@@ -214,12 +220,13 @@ def convolve(
     question = convolution_question(view, out_channels, groups, common)
     panel = ctx.tiles.choose(question, conv_panels(out_channels // groups, lanes))
     panels = -(-(out_channels // groups) // panel)
-    depth = kh * kw * per_group
+    pairs = makes_pairs(ctx, view.dtype, per_group) and even_strides(view)
+    depth = kh * kw * per_group // (2 if pairs else 1)
     packed = ctx.weight(
         w,
-        "conv",
+        "conv_pairs" if pairs else "conv",
         {"groups": groups, "panel": panel},
-        (groups, panels, depth, panel),
+        (groups, panels, depth, panel, *((2,) if pairs else ())),
     )
     params = (
         ("in_channels", in_channels),
@@ -231,8 +238,8 @@ def convolve(
     return image_kernel(
         ctx,
         node,
-        "maccel.conv",
-        "conv2d",
+        "maccel.conv_pairs" if pairs else "maccel.conv",
+        "conv2d_pairs" if pairs else "conv2d",
         params,
         (image(view), Arg("ptr", packed)),
         dtype=acc,
@@ -241,7 +248,7 @@ def convolve(
             lanes=lanes,
             registers=16 if ctx.simd_bytes == 32 else 32,
             itemsize=acc.size,
-            weight_itemsize=view.dtype.size,
+            weight_itemsize=4 if pairs else view.dtype.size,
         ),
         macs=macs,
         question=question,

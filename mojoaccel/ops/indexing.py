@@ -101,7 +101,7 @@ def lower_embedding(ctx: KernelContext, node: Node) -> None:
 def _read_panels(ctx: KernelContext, node: Node, panels: View, index: str) -> Lazy:
     """Read rows of a table that lies in panels: row r is column r % NR of panel r // NR."""
     t = node.output.type
-    count, _, width = panels.shape
+    count, depth, width = panels.shape[:3]
     rows = ctx.type(node.inputs[0]).shape[0]
     held = spread(ctx, ctx.get(index), t.shape, 0)
     line = TensorType(I64, t.shape)
@@ -111,13 +111,25 @@ def _read_panels(ctx: KernelContext, node: Node, panels: View, index: str) -> La
             node, [held], lambda p: p.call(function, p.operand(0), p.const(width)), line
         )
 
-    strides: tuple[Size, ...] = (*(0,) * (t.rank - 1), panels.strides[1])
+    def column(function: str) -> Lazy:
+        axis = t.rank - 1
+        return ctx.pointwise(
+            node, [], lambda p: p.call(function, p.body.index(axis), p.const(2)), line
+        )
+
+    pairs = len(panels.shape) == 4
+    strides: tuple[Size, ...] = (*(0,) * (t.rank - 1), 0 if pairs else panels.strides[1])
     source = View(panels.buffer, panels.dtype, t.shape, strides, panels.offset)
-    places = [
+    places: list[tuple[Held, Size, Size]] = [
         (held, 0, rows),  # moves nothing; panels are padded, so only this bounds the index
         (part("floor_divide"), panels.strides[0], count),
         (part("remainder"), panels.strides[2], width),
     ]
+    if pairs:
+        places += [
+            (column("floor_divide"), panels.strides[1], depth),
+            (column("remainder"), panels.strides[3], 2),
+        ]
     return read_at(ctx, node, source, places)
 
 

@@ -87,6 +87,7 @@ class KernelContext:
         graph: Graph being scheduled.
         simd_bytes: Register width of the target.
         fuse: Whether values may stay lazy (levels 2 and 3).
+        dot_pairs: Whether the target multiplies pairs of bfloat16 (``maccel.pairs``).
         tiles: Answers to the kernels' questions about their tile parameters.
         buffers: Every buffer so far.
         groups: Fused groups in execution order.
@@ -99,6 +100,7 @@ class KernelContext:
     simd_bytes: int
     fuse: bool
     tiles: TileTable = field(default_factory=TileTable)
+    dot_pairs: bool = False
     buffers: dict[str, Buffer] = field(default_factory=dict)
     groups: list[FusionGroup] = field(default_factory=list)
     weights: dict[str, PackedWeight] = field(default_factory=dict)

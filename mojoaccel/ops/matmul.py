@@ -6,10 +6,10 @@ from dataclasses import replace
 from itertools import pairwise
 
 from mojoaccel.artifact.packing import panel_widths
-from mojoaccel.ir.dims import Size, size_prod
+from mojoaccel.ir.dims import Size, exact_div, size_prod
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import Arg, Closure, KernelCall, View
-from mojoaccel.ir.types import F32, F64, DType
+from mojoaccel.ir.types import BF16, F32, F64, DType
 from mojoaccel.ops.lazy import Held, Lazy, broadcast_view
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext, compute_dtype
@@ -64,17 +64,21 @@ def linear(
     view = ctx.view(x, accept=rows_of)
     rows = size_prod(view.shape[:-1])
     question, packed = weight_panels(ctx, w, rows, t.dtype, transposed=transposed)
-    nr = packed.shape[-1]
+    nr = packed.shape[2]
     assert isinstance(nr, int)
+    pairs = len(packed.shape) == 4
+    if pairs and exact_div(row_stride(view, k), 2) is None:
+        view = ctx.copy(view)
     stride = row_stride(view, k)
+    widen = t.dtype != acc and not pairs
     rank = len(view.shape)
     shape = (*view.shape[:-1], n)
 
     def build(store: Closure) -> KernelCall:
         return KernelCall(
             "maccel.linear",
-            "linear",
-            (("N", n), ("K", k), ("NR", nr), *((("widen", True),) if t.dtype != acc else ())),
+            "linear_pairs" if pairs else "linear",
+            (("N", n), ("K", k), ("NR", nr), *((("widen", True),) if widen else ())),
             (
                 Arg("size", rows),
                 Arg("ptr", view),
@@ -82,7 +86,7 @@ def linear(
                 Arg("ptr", packed),
                 Arg("closure", store),
             ),
-            scratch=linear_scratch(k, nr, acc, widen=t.dtype != acc),
+            scratch=linear_scratch(k // 2 if pairs else k, nr, acc, widen=widen),
             flops=rows * (2 * n * k),
             question=question,
         )
@@ -101,7 +105,10 @@ def linear(
 def weight_panels(
     ctx: KernelContext, w: str, rows: Size, dtype: DType, *, transposed: bool
 ) -> tuple[str, View]:
-    """Return the question of a product's tile, and its weight as `[panels, K, NR]`."""
+    """Return the question of a product's tile, and its weight as `[panels, K, NR]`.
+
+    Where the target multiplies pairs, bfloat16 weights are `[panels, K / 2, NR, 2]`.
+    """
     acc = accumulate_dtype(dtype)
     n, k = ctx.type(w).shape if transposed else reversed(ctx.type(w).shape)
     assert isinstance(n, int) and isinstance(k, int)
@@ -109,8 +116,16 @@ def weight_panels(
     few = isinstance(rows, int) and rows <= FEW_ROWS
     widths = panel_widths(n, ctx.lanes(acc), ctx.simd_bytes, few_rows=few)
     nr = ctx.tiles.choose(question, widths)
-    layout = "panels_nk" if transposed else "panels_kn"
-    return question, ctx.weight(w, layout, {"nr": nr}, (-(-n // nr), k, nr))
+    order = "nk" if transposed else "kn"
+    count = -(-n // nr)
+    if makes_pairs(ctx, dtype, k) and ctx.type(w).dtype == dtype:
+        return question, ctx.weight(w, f"pairs_{order}", {"nr": nr}, (count, k // 2, nr, 2))
+    return question, ctx.weight(w, f"panels_{order}", {"nr": nr}, (count, k, nr))
+
+
+def makes_pairs(ctx: KernelContext, dtype: DType, depth: int) -> bool:
+    """Whether a product of weights over `depth` steps takes them in pairs (``maccel.pairs``)."""
+    return ctx.dot_pairs and dtype == BF16 and depth % 2 == 0
 
 
 def tied_panels(ctx: KernelContext, table: str) -> View | None:

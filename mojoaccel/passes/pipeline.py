@@ -86,7 +86,7 @@ def optimize(
     graph, states = split_outputs(folded.graph, traced)
 
     tiles = tiles or TileTable()
-    context = schedule_groups(graph, states, target.simd_bytes, level >= 2, tiles)
+    context = schedule_groups(graph, states, target, level >= 2, tiles)
     ran.append(("schedule_groups", len(context.groups)))
     if level >= 3:
         ran.append(("search_tiles", tiles.changed))

@@ -9,14 +9,18 @@ from mojoaccel.ops.lazy import contiguous_strides, is_contiguous
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.registry import Kernel, Pointwise, ViewOp, load_registry
 from mojoaccel.ops.tiles import TileTable
-from mojoaccel.products import StateSpec
+from mojoaccel.products import StateSpec, Target
 
 
 def schedule_groups(
-    graph: Graph, states: tuple[StateSpec, ...], simd_bytes: int, fuse: bool, tiles: TileTable
+    graph: Graph,
+    states: tuple[StateSpec, ...],
+    target: Target,
+    fuse: bool,
+    tiles: TileTable,
 ) -> KernelContext:
     """Lower every node in order and put outputs and states where they belong."""
-    context = KernelContext(graph, simd_bytes, fuse, tiles)
+    context = KernelContext(graph, target.simd_bytes, fuse, tiles, target.dot_pairs)
     context.types = {name: v.type for name, v in graph.values().items()}
     context.weight_names = {w.name for w in graph.weights} - {s.weight for s in states}
     context.state_values = {s.output for s in states}

@@ -4,7 +4,9 @@ from std.sys import simd_width_of
 from std.testing import assert_equal
 
 from maccel.conv import conv2d
+from maccel.conv_pairs import conv2d_pairs
 from maccel.image import ImageView
+from maccel.pairs import has_pairs
 from maccel.team import Team
 from maccel.types import Ptr
 
@@ -22,6 +24,7 @@ def check[
     dilation: Int,
     groups: Int,
     vectors: Int,
+    pairs: Bool = False,
 ](
     count: Int, height: Int, width: Int, padded_pixel: Int, team_size: Int
 ) raises:
@@ -42,9 +45,10 @@ def check[
     for o in range(oc):
         var at = (o // go * panels + o % go // panel) * depth
         for k in range(depth):
-            packed[unsafe_offset=(at + k) * panel + o % go % panel] = w[
-                unsafe_offset=o * depth + k
-            ]
+            var place = (at + k) * panel + o % go % panel
+            comptime if pairs:
+                place = (at + k - k % 2) * panel + 2 * (o % go % panel) + k % 2
+            packed[unsafe_offset=place] = w[unsafe_offset=o * depth + k]
     var y = buffer[acc](count * oh * ow * oc)
     for i in range(count * oh * ow * oc):
         y[unsafe_offset=i] = -1000
@@ -57,6 +61,39 @@ def check[
     )
     var block = control_block(team_size, 4 << 20)
     for tid in range(team_size):
+        comptime if pairs:
+            comptime H = DType.bfloat16
+            conv2d_pairs[
+                acc,
+                ic,
+                oc,
+                kh,
+                kw,
+                stride,
+                stride,
+                pad,
+                pad,
+                dilation,
+                dilation,
+                groups,
+                panel,
+            ](
+                Team(block, tid),
+                ImageView[H](
+                    Ptr[H](unsafe_from_address=Int(x)),
+                    count,
+                    height,
+                    width,
+                    height * width * sw,
+                    width * sw,
+                    sw,
+                ),
+                Ptr[H](unsafe_from_address=Int(packed)),
+                oh,
+                ow,
+                store,
+            )
+            continue
         conv2d[
             dt,
             acc,
@@ -137,6 +174,17 @@ def test_long_reduction() raises:
     check[DType.float32, 401, 20, 3, 3, 1, 1, 1, 1, 2](1, 4, 5, 0, 2)
 
 
+def test_pairs_of_bfloat16() raises:
+    comptime if has_pairs():
+        comptime H = DType.bfloat16
+        check[H, 6, 37, 3, 3, 1, 1, 1, 1, 2, True](2, 6, 7, 0, 3)
+        check[H, 12, 40, 3, 2, 2, 2, 2, 2, 1, True](2, 9, 10, 2, 2)
+        check[H, 4, 16, 3, 5, 1, 2, 1, 1, 1, True](1, 4, 31, 0, 2)
+        check[H, 24, 48, 1, 1, 1, 0, 1, 1, 3, True](2, 7, 9, 0, 2)
+        check[H, 24, 48, 1, 1, 2, 0, 1, 1, 3, True](2, 7, 9, 8, 2)
+        check[H, 402, 20, 3, 3, 1, 1, 1, 1, 2, True](1, 4, 5, 0, 2)
+
+
 def test_other_types() raises:
     check[DType.float64, 6, 20, 3, 3, 1, 1, 1, 1, 2](1, 5, 6, 0, 2)
     check[DType.bfloat16, 6, 20, 1, 1, 1, 0, 1, 1, 2](1, 5, 6, 0, 2)
@@ -149,4 +197,5 @@ def main() raises:
     test_pointwise_dense_and_strided()
     test_long_reduction()
     test_other_types()
+    test_pairs_of_bfloat16()
     print("ok")

@@ -4,14 +4,22 @@ from std.sys import simd_width_of
 from std.testing import assert_equal
 
 from maccel.gemm import partition
-from maccel.linear import linear, linear_scratch
+from maccel.linear import linear, linear_pairs, linear_scratch
+from maccel.pairs import has_pairs
 from maccel.team import Team
+from maccel.types import Ptr
 
 from team_fixture import buffer, control_block, filled
 
 
 def check[
-    a_dt: DType, b_dt: DType, N: Int, K: Int, vectors: Int, widen: Bool = False
+    a_dt: DType,
+    b_dt: DType,
+    N: Int,
+    K: Int,
+    vectors: Int,
+    widen: Bool = False,
+    pairs: Bool = False,
 ](rows: Int, padding: Int, team_size: Int) raises:
     comptime acc = DType.float64 if a_dt == DType.float64 else DType.float32
     comptime NR = vectors * simd_width_of[acc]()
@@ -23,7 +31,10 @@ def check[
     for p in range(panels):
         for k in range(K):
             for j in range(NR):
-                packed[unsafe_offset=(p * K + k) * NR + j] = w[
+                var at = (p * K + k) * NR + j
+                comptime if pairs:
+                    at = (p * K + k - k % 2) * NR + 2 * j + k % 2
+                packed[unsafe_offset=at] = w[
                     unsafe_offset=k * N + p * NR + j
                 ] if p * NR + j < N else Scalar[b_dt](0)
     var y = buffer[acc](rows * N + 1)
@@ -41,9 +52,19 @@ def check[
         team_size, max(64, linear_scratch[K, NR, acc, a_dt, b_dt, widen]())
     )
     for tid in range(team_size):
-        linear[N=N, K=K, NR=NR, acc=acc, widen=widen](
-            Team(block, tid), rows, a, a_row, packed, store
-        )
+        comptime if pairs:
+            linear_pairs[N=N, K=K, NR=NR](
+                Team(block, tid),
+                rows,
+                Ptr[DType.bfloat16](unsafe_from_address=Int(a)),
+                a_row,
+                Ptr[DType.bfloat16](unsafe_from_address=Int(packed)),
+                store,
+            )
+        else:
+            linear[N=N, K=K, NR=NR, acc=acc, widen=widen](
+                Team(block, tid), rows, a, a_row, packed, store
+            )
     for i in range(rows):
         for j in range(N):
             var sum = Scalar[acc](0)
@@ -96,6 +117,16 @@ def test_other_types() raises:
     check[DType.bfloat16, DType.bfloat16, 50, 20, 3, True](3, 0, 2)
 
 
+def test_pairs_of_bfloat16() raises:
+    comptime if has_pairs():
+        comptime H = DType.bfloat16
+        for rows in range(1, 18):
+            check[H, H, 50, 20, 3, pairs=True](rows, 2, 2)
+        check[H, H, 130, 6, 4, pairs=True](9, 0, 3)
+        check[H, H, 50, 2300, 2, pairs=True](150, 4, 2)
+        check[H, H, 50, 2, 3, pairs=True](3, 0, 1)
+
+
 def test_partition_covers_every_tile_once() raises:
     for size in range(1, 9):
         for tiles in range(0, 14):
@@ -121,5 +152,6 @@ def main() raises:
     test_small_sizes()
     test_long_reduction()
     test_other_types()
+    test_pairs_of_bfloat16()
     test_partition_covers_every_tile_once()
     print("ok")

@@ -16,6 +16,7 @@ from maccel.conv_gather import gather_rows, zero_run
 from maccel.conv_strip import multiply_source, prepare_tile
 from maccel.conv_tile import multiply_tile, tile_rows
 from maccel.image import ImageView
+from maccel.pairs import PAIR
 from maccel.team import Share, Team
 from maccel.types import Ptr
 
@@ -204,6 +205,7 @@ def conv2d[
         store: Epilogue.
     """
     comptime lanes = simd_width_of[acc]()
+    comptime vt = PAIR if dt == PAIR else acc
     comptime group_in = in_channels // groups
     comptime group_out = out_channels // groups
     comptime depth = kernel_h * kernel_w * group_in
@@ -218,7 +220,7 @@ def conv2d[
     ]()
     comptime tiles = block_tiles[acc, depth, panel, weight_bytes]()
     comptime pointwise = (
-        dt == acc
+        dt == vt
         and kernel_h * kernel_w * stride_h * stride_w == 1
         and pad_h + pad_w == 0
     )
@@ -246,13 +248,13 @@ def conv2d[
     )
     comptime if strips:
         comptime slice_rows = MAX_DEPTH // line
-        var scratch = team.scratch[acc]()
-        var c = scratch.unsafe_offset(rows * lda)
+        var scratch = team.scratch[vt]()
+        var c = team.scratch[acc]().unsafe_offset(rows * lda)
         for tile in range(part.pixels.begin, part.pixels.end, rows):
             var here = min(rows, part.pixels.end - tile)
             var source = prepare_tile[
                 dt,
-                acc,
+                vt,
                 group_in,
                 kernel_h,
                 kernel_w,
@@ -295,8 +297,8 @@ def conv2d[
             and x.sh == x.width * x.sw
             and (x.sn == x.height * x.sh or x.count == 1)
         )
-    var a_block = team.scratch[acc]()
-    var c_block = a_block.unsafe_offset(tiles * rows * lda)
+    var a_block = team.scratch[vt]()
+    var c_block = team.scratch[acc]().unsafe_offset(tiles * rows * lda)
     var panel_index = part.panels.begin
     while panel_index < part.panels.end:
         var group = panel_index // group_panels
@@ -313,7 +315,7 @@ def conv2d[
             if gather_from < block_rows:
                 gather_rows[
                     dt,
-                    acc,
+                    vt,
                     group_in,
                     kernel_h,
                     kernel_w,
@@ -363,7 +365,7 @@ def conv2d[
                                         acc, wt, rows, panel, in_channels
                                     ](
                                         view.data.unsafe_bitcast[
-                                            Scalar[acc]
+                                            Scalar[vt]
                                         ]().unsafe_offset(
                                             (block + row) * in_channels + k
                                         ),

@@ -61,11 +61,11 @@ def copy_strip[
 
 
 @fieldwise_init
-struct TileSource[acc: DType](Copyable, Movable, TrivialRegisterPassable):
+struct TileSource[vt: DType](Copyable, Movable, TrivialRegisterPassable):
     """Where a tile's rows are: `step` apart by kernel row, in overlapping strips or gathered.
     """
 
-    var data: Ptr[Self.acc]
+    var data: Ptr[Self.vt]
     var step: Int
     var strip: Bool
 
@@ -73,7 +73,7 @@ struct TileSource[acc: DType](Copyable, Movable, TrivialRegisterPassable):
 @always_inline
 def prepare_tile[
     dt: DType,
-    acc: DType,
+    vt: DType,
     channels: Int,
     kernel_h: Int,
     kernel_w: Int,
@@ -90,8 +90,8 @@ def prepare_tile[
     out_w: Int,
     tile: Int,
     count: Int,
-    scratch: Ptr[acc],
-) -> TileSource[acc]:
+    scratch: Ptr[vt],
+) -> TileSource[vt]:
     """Finds, copies or gathers the input of the `count` output pixels from `tile` on.
     """
     comptime columns = (rows - 1) * stride_w + kernel_w
@@ -102,27 +102,27 @@ def prepare_tile[
         var n = tile // (out_w * out_h)
         var ih0 = oh * stride_h - pad_h
         var iw0 = ow * stride_w - pad_w
-        comptime if dt == acc:
+        comptime if dt == vt:
             if (
                 ih0 >= 0
                 and ih0 + (kernel_h - 1) * dilation_h < x.height
                 and iw0 >= 0
                 and iw0 + columns <= x.width
             ):
-                return TileSource[acc](
-                    x.data.unsafe_bitcast[Scalar[acc]]().unsafe_offset(
+                return TileSource[vt](
+                    x.data.unsafe_bitcast[Scalar[vt]]().unsafe_offset(
                         n * x.sn + ih0 * x.sh + iw0 * x.sw
                     ),
                     dilation_h * x.sh,
                     True,
                 )
-        copy_strip[dt, acc, channels, kernel_h, dilation_h, columns, stride](
+        copy_strip[dt, vt, channels, kernel_h, dilation_h, columns, stride](
             x, n, ih0, iw0, scratch
         )
-        return TileSource[acc](scratch, stride, True)
+        return TileSource[vt](scratch, stride, True)
     gather_rows[
         dt,
-        acc,
+        vt,
         channels,
         kernel_h,
         kernel_w,
@@ -135,11 +135,13 @@ def prepare_tile[
         lda,
     ](x, out_h, out_w, tile, count, scratch)
     zero_run(scratch.unsafe_offset(count * lda), (rows - count) * lda)
-    return TileSource[acc](scratch, kernel_w * channels, False)
+    return TileSource[vt](scratch, kernel_w * channels, False)
 
 
 @always_inline
 def multiply_source[
+    vt: DType,
+    //,
     acc: DType,
     wt: DType,
     rows: Int,
@@ -147,7 +149,7 @@ def multiply_source[
     pixel_step: Int,
     lda: Int,
 ](
-    source: TileSource[acc],
+    source: TileSource[vt],
     kernel_row: Int,
     kernel_rows: Int,
     line: Int,

@@ -6,9 +6,9 @@ other at a stride known at compile time, so that every load has an immediate dis
 register holds a row pointer; this is what allows 14 rows on AVX-512.
 """
 
-from std.math import fma
 from std.sys import CompilationTarget, simd_width_of
 
+from maccel.gemm import multiply_step
 from maccel.types import Ptr
 
 
@@ -37,9 +37,9 @@ def tile_rows[acc: DType, panel: Int]() -> Int:
 
 @no_inline
 def multiply_tile[
-    acc: DType, wt: DType, rows: Int, panel: Int, lda: Int
+    vt: DType, //, acc: DType, wt: DType, rows: Int, panel: Int, lda: Int
 ](
-    a: Ptr[acc],
+    a: Ptr[vt],
     b: Ptr[wt],
     c: Ptr[acc],
     depth: Int,
@@ -52,7 +52,8 @@ def multiply_tile[
     Not inlined: layers with the same `lda` and panel share one copy, whatever their epilogues.
 
     Parameters:
-        acc: Type of the values and of the sums.
+        vt: Type of the values: `acc`, or pairs of bfloat16.
+        acc: Type of the sums.
         wt: Stored type of the weights.
         rows: Rows of the tile.
         panel: Columns, a multiple of the SIMD width.
@@ -77,31 +78,15 @@ def multiply_tile[
         var ap = a.unsafe_offset(segment * step)
         for _ in range(depth // unroll):
             comptime for u in range(unroll):
-                var row = Array[V, vectors](fill=V(0))
-                comptime for j in range(vectors):
-                    row[j] = bp.unsafe_load[width=lanes](
-                        u * panel + j * lanes
-                    ).cast[acc]()
-                comptime for i in range(rows):
-                    var value = V(ap[unsafe_offset=i * lda + u])
-                    comptime for j in range(vectors):
-                        sums[i * vectors + j] = fma(
-                            value, row[j], sums[i * vectors + j]
-                        )
+                multiply_step[rows, vectors, lanes](
+                    ap.unsafe_offset(u), lda, bp.unsafe_offset(u * panel), sums
+                )
             ap = ap.unsafe_offset(unroll)
             bp = bp.unsafe_offset(unroll * panel)
         for k in range(depth % unroll):
-            var row = Array[V, vectors](fill=V(0))
-            comptime for j in range(vectors):
-                row[j] = bp.unsafe_load[width=lanes](
-                    k * panel + j * lanes
-                ).cast[acc]()
-            comptime for i in range(rows):
-                var value = V(ap[unsafe_offset=i * lda + k])
-                comptime for j in range(vectors):
-                    sums[i * vectors + j] = fma(
-                        value, row[j], sums[i * vectors + j]
-                    )
+            multiply_step[rows, vectors, lanes](
+                ap.unsafe_offset(k), lda, bp.unsafe_offset(k * panel), sums
+            )
         bp = bp.unsafe_offset(depth % unroll * panel)
     comptime for i in range(rows):
         comptime for j in range(vectors):

@@ -17,6 +17,7 @@ from std.math import fma
 from std.sys import CompilationTarget, simd_width_of, size_of
 from std.sys.intrinsics import PrefetchOptions, prefetch
 
+from maccel.pairs import PAIR, dot_pairs, load_pair
 from maccel.types import Ptr
 
 comptime TO_L2 = PrefetchOptions().for_read().medium_locality().to_data_cache()
@@ -53,8 +54,31 @@ def multiply_step[
     b: Ptr[b_dt],
     mut sums: Array[SIMD[acc, W], rows * vectors],
 ):
-    """Adds the outer product of a column of A and a row of B."""
+    """Adds the outer product of a column of A and a row of B; of two each if they are pairs.
+    """
     comptime V = SIMD[acc, W]
+    comptime if a_dt == PAIR:
+        comptime assert (
+            acc == DType.float32 and b_dt == PAIR
+        ), "pairs of bfloat16"
+        var pairs = Array[SIMD[PAIR, W], vectors](fill=SIMD[PAIR, W](0))
+        comptime for j in range(vectors):
+            pairs[j] = b.unsafe_bitcast[Scalar[PAIR]]().unsafe_load[width=W](
+                j * W
+            )
+        comptime for i in range(rows):
+            var pair = SIMD[PAIR, W](
+                load_pair(a.unsafe_bitcast[Scalar[PAIR]](), i * a_row)
+            )
+            comptime for j in range(vectors):
+                sums[i * vectors + j] = rebind[V](
+                    dot_pairs[W](
+                        pair,
+                        pairs[j],
+                        rebind[SIMD[DType.float32, W]](sums[i * vectors + j]),
+                    )
+                )
+        return
     var row = Array[V, vectors](fill=V(0))
     comptime for j in range(vectors):
         row[j] = b.unsafe_load[width=W](j * W).cast[acc]()

@@ -5,6 +5,7 @@ from std.sys import simd_width_of, size_of
 
 from maccel.gemm import CHUNK, gemm_rows, partition, store_tile, tile_rows
 from maccel.pack import widen_rows
+from maccel.pairs import as_pairs
 from maccel.team import Team
 from maccel.types import Ptr
 
@@ -216,3 +217,43 @@ def linear[
                                 min(NR, N - panel * NR),
                                 store,
                             )
+
+
+@always_inline
+def linear_pairs[
+    acc: DType,
+    //,
+    N: Int,
+    K: Int,
+    NR: Int,
+    Store: def[w: Int](Int, Int, SIMD[acc, w]) -> None,
+](
+    team: Team,
+    rows: Int,
+    a: Ptr[DType.bfloat16],
+    a_row: Int,
+    b: Ptr[DType.bfloat16],
+    store: Store,
+):
+    """Computes `linear` of bfloat16 operands two steps at a time (see `pairs`).
+
+    Parameters:
+        acc: Type of the sums, float32.
+        N: Columns of B.
+        K: Rows of B, an even number.
+        NR: Columns of a panel.
+        Store: `store[w](row, col, value)`.
+
+    Args:
+        team: The threads.
+        rows: Rows of A.
+        a: First row of A.
+        a_row: Elements between rows of A, an even number.
+        b: The panels, `[ceil(N/NR)][K/2][NR][2]`, zero where there is no column.
+        store: The epilogue.
+
+    Scratch per thread: `linear_scratch[K // 2, NR, float32]`.
+    """
+    linear[N=N, K=K // 2, NR=NR, acc=acc](
+        team, rows, as_pairs(a), a_row // 2, as_pairs(b), store
+    )

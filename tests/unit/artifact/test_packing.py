@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mojoaccel.artifact.packing import pack_panels, panel_widths
+from mojoaccel.artifact.packing import pack_panels, pair_rows, panel_widths
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,11 @@ def test_width_of_narrow_registers():
     assert panel_widths(768, 8, 32) == [16]
     assert panel_widths(96, 4, 16)[0] == 12
     assert panel_widths(768, 16, 64, few_rows=True) == [64, 48, 32]
+
+
+def test_pairs_of_rows_lie_together():
+    panels = np.arange(2 * 6 * 4, dtype=np.uint16).reshape(2, 6, 4)
+    pairs = pair_rows(panels)
+    assert pairs.shape == (2, 3, 4, 2)
+    for p, k, j in np.ndindex(panels.shape):
+        assert pairs[p, k // 2, j, k % 2] == panels[p, k, j]
