@@ -37,7 +37,7 @@ CACHED = 4 << 20
 """Bytes read again and again per thread: more than a cache of the second level holds, less than
 one of the third."""
 
-TURNS = 7
+TURNS = 15
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,15 @@
 
 from std.sys import size_of
 
-from maccel.attention_block import (
+from maccel.attention_block import attend
+from maccel.attention_buffers import (
     BLOCK_ROWS,
+    FEW_ROWS,
     Buffers,
     Heads,
-    attend,
+    can_pair,
     copy_queries,
+    copy_query_pairs,
 )
 from maccel.attention_weights import LOG2_E, weight_of
 from maccel.gemm import tile_rows
@@ -138,6 +141,7 @@ def attention[
     var key_heads = heads // group
     var rows = group * q_len
     var items = batch * key_heads
+    comptime able = can_pair[q_dt, k_dt, v_dt, acc, D]()
     comptime unit = 1.0 if has_mask else LOG2_E
     var factor = (scale * unit).cast[acc]()
 
@@ -183,23 +187,21 @@ def attention[
             buffers.total[unsafe_offset=i] = 0
         for i in range(base * B.value_depth, (base + height) * B.value_depth):
             buffers.output[unsafe_offset=i] = 0
-        copy_queries[D](
-            queries,
-            b,
-            head,
-            q_len,
-            row,
-            height,
-            factor,
-            buffers.queries.unsafe_offset(base * D),
-        )
+        var paired = able and height > FEW_ROWS and k_row % 2 == 0
+        var target = buffers.queries.unsafe_offset(base * D)
+        if paired:
+            copy_query_pairs[D](queries, b, head, q_len, row, height, target)
+        else:
+            copy_queries[D](
+                queries, b, head, q_len, row, height, factor, target
+            )
 
         @always_inline
         def row_mask[w: Int](r: Int, j: Int) {imm} -> SIMD[acc, w]:
             var h = r // q_len
             return mask[w](b, head + h, r - h * q_len, j)
 
-        attend[causal, has_mask](
+        attend[causal, has_mask, able](
             buffers,
             base,
             keys.at(b, key_head, 0),
@@ -211,6 +213,8 @@ def attention[
             height,
             begin,
             end,
+            paired,
+            factor,
             row_mask,
         )
         if not split:

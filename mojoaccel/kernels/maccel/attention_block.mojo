@@ -7,125 +7,21 @@ softmax: Milakov and Gimelshein 2018; Rabe and Staats 2021; Dao et al. 2022).
 """
 
 from std.memory import stack_allocation
-from std.sys import simd_width_of
 
+from maccel.attention_buffers import (
+    FEW_ROWS,
+    KEYS,
+    VECTORS,
+    Buffers,
+    pack_pairs,
+    pairs_at,
+)
 from maccel.attention_weights import mask_row, weigh_row
 from maccel.dot import DOT_COLS, DOT_ROWS, dot_rows
-from maccel.gemm import gemm_rows, tile_rows
+from maccel.gemm import gemm_rows
 from maccel.pack import pack_panel
+from maccel.pairs import PAIR
 from maccel.types import Ptr
-
-comptime VECTORS = 2
-"""Panel width in vectors, of keys and of values."""
-
-comptime BLOCK_ROWS = 256
-"""Most rows of a block: packing a tile of keys and values costs as much as a few rows."""
-
-comptime KEYS = 256
-"""Keys of a tile."""
-
-comptime FEW_ROWS = 8
-"""Up to so many rows, keys and values are read in place instead of packed."""
-
-
-@fieldwise_init
-struct Heads[dt: DType](Copyable, Movable, TrivialRegisterPassable):
-    """Queries, keys or values: strides of batch, head and position; the depth is dense.
-    """
-
-    var data: Ptr[Self.dt]
-    var batch: Int
-    var head: Int
-    var position: Int
-
-    @always_inline
-    def at(self, batch: Int, head: Int, position: Int) -> Ptr[Self.dt]:
-        """Returns the vector of one position."""
-        return self.data.unsafe_offset(
-            batch * self.batch + head * self.head + position * self.position
-        )
-
-
-struct Buffers[acc: DType, D: Int, DV: Int](
-    Copyable, Movable, TrivialRegisterPassable
-):
-    """Scratch memory of one thread.
-
-    Parameters:
-        acc: Type of all values.
-        D: Depth of queries and keys.
-        DV: Depth of values.
-    """
-
-    comptime W = simd_width_of[Self.acc]()
-    comptime NR = VECTORS * Self.W
-    comptime value_depth = (Self.DV + Self.NR - 1) // Self.NR * Self.NR
-    comptime tile = tile_rows[VECTORS]()
-    comptime key_elements = KEYS * Self.D
-    comptime value_elements = KEYS * Self.value_depth
-    comptime output_elements = BLOCK_ROWS * Self.value_depth
-    comptime elements = (
-        Self.key_elements
-        + Self.value_elements
-        + Self.output_elements
-        + Self.tile * KEYS
-        + 2 * BLOCK_ROWS
-        + (BLOCK_ROWS * Self.D + 15) // 16 * 16
-    )
-
-    var keys: Ptr[Self.acc]
-    """Packed keys, [KEYS / NR][D][NR]."""
-    var values: Ptr[Self.acc]
-    """Packed values, [value_depth / NR][KEYS][NR]."""
-    var output: Ptr[Self.acc]
-    """Weighted sums of values, [BLOCK_ROWS][value_depth]."""
-    var scores: Ptr[Self.acc]
-    """Scores, then weights, of one row tile, [tile][KEYS]."""
-    var top: Ptr[Self.acc]
-    """Largest score of each row so far."""
-    var total: Ptr[Self.acc]
-    """Sum of the row's exponentials relative to `top`."""
-    var queries: Ptr[Self.acc]
-    """Scaled queries, [BLOCK_ROWS][D]."""
-
-    @always_inline
-    def __init__(out self, scratch: Ptr[Self.acc]):
-        self.keys = scratch
-        self.values = self.keys.unsafe_offset(Self.key_elements)
-        self.output = self.values.unsafe_offset(Self.value_elements)
-        self.scores = self.output.unsafe_offset(Self.output_elements)
-        self.top = self.scores.unsafe_offset(Self.tile * KEYS)
-        self.total = self.top.unsafe_offset(BLOCK_ROWS)
-        self.queries = self.total.unsafe_offset(BLOCK_ROWS)
-
-
-@no_inline
-def copy_queries[
-    acc: DType, dt: DType, //, D: Int
-](
-    queries: Heads[dt],
-    batch: Int,
-    first_head: Int,
-    q_len: Int,
-    row: Int,
-    rows: Int,
-    scale: Scalar[acc],
-    target: Ptr[acc],
-):
-    """Copies rows [row, row + rows) of a key head's queries to `target[rows][D]`, scaled.
-    """
-    comptime W = simd_width_of[acc]()
-    for r in range(rows):
-        var head = (row + r) // q_len
-        var source = queries.at(
-            batch, first_head + head, row + r - head * q_len
-        )
-        var line = target.unsafe_offset(r * D)
-        comptime for d in range(D // W):
-            var v = source.unsafe_load[width=W](d * W).cast[acc]()
-            line.unsafe_store(d * W, v * scale)
-        comptime for d in range(D // W * W, D):
-            line[unsafe_offset=d] = source[unsafe_offset=d].cast[acc]() * scale
 
 
 @always_inline
@@ -138,6 +34,7 @@ def attend[
     //,
     causal: Bool,
     has_mask: Bool,
+    able: Bool,
     Mask: def[w: Int](Int, Int) -> SIMD[acc, w],
 ](
     buffers: Buffers[acc, D, DV],
@@ -151,6 +48,8 @@ def attend[
     rows: Int,
     begin: Int,
     end: Int,
+    paired: Bool,
+    scale: Scalar[acc],
     mask: Mask,
 ):
     """Runs rows [first_row, first_row + rows) of a key head over keys [begin, end).
@@ -163,6 +62,7 @@ def attend[
         DV: Depth of values.
         causal: Query i sees keys j <= i.
         has_mask: Whether to add the mask.
+        able: Whether a block may be `paired`.
         Mask: `mask[w](row, j)`.
 
     Args:
@@ -177,6 +77,8 @@ def attend[
         rows: Number of rows.
         begin: First key.
         end: One past the last key.
+        paired: Multiply pairs of bfloat16; the queries have been copied as pairs.
+        scale: Factor of the scores, if `paired`.
         mask: The additive mask.
     """
     comptime B = Buffers[acc, D, DV]
@@ -201,7 +103,10 @@ def attend[
                 break
         var k0 = keys.unsafe_offset(key * key_row)
         var v0 = values.unsafe_offset(key * value_row)
-        if not few:
+        comptime if able:
+            if paired:
+                pack_pairs(buffers, k0, key_row, v0, value_row, count)
+        if not few and not paired:
             for j in range(0, count, NR):
                 pack_panel[NR](
                     k0.unsafe_offset(j * key_row),
@@ -211,7 +116,7 @@ def attend[
                     min(NR, count - j),
                     buffers.keys.unsafe_offset(j * D),
                 )
-        if not (few and in_place):
+        if not (few and in_place) and not paired:
             comptime for p in range(value_panels):
                 pack_panel[NR](
                     v0.unsafe_offset(p * NR),
@@ -249,6 +154,23 @@ def attend[
                             buffers.scores.unsafe_offset(i * KEYS + j),
                             KEYS,
                         )
+            elif paired:
+                comptime if able:
+                    for j in range(0, seen, NR):
+                        var panel = pairs_at(buffers.keys, j * D)
+                        gemm_rows[acc, PAIR, PAIR, VECTORS](
+                            height,
+                            pairs_at(q, 0),
+                            D,
+                            1,
+                            panel,
+                            NR,
+                            buffers.scores.unsafe_offset(j),
+                            KEYS,
+                            D // 2,
+                            True,
+                            panel,
+                        )
             else:
                 for j in range(0, seen, NR):
                     var panel = buffers.keys.unsafe_offset(j * D)
@@ -278,23 +200,32 @@ def attend[
                 def additive[w: Int](j: Int) {imm} -> SIMD[acc, w]:
                     return mask[w](row, key + j)
 
-                var high = mask_row[has_mask](
-                    buffers.scores.unsafe_offset(i * KEYS),
-                    valid,
-                    padded,
-                    additive,
-                ).reduce_max()
-                largest[unsafe_offset=i] = high
+                var scores = buffers.scores.unsafe_offset(i * KEYS)
+                var high: SIMD[acc, W]
+                if able and paired:
+                    high = mask_row[has_mask, True](
+                        scores, valid, padded, scale, additive
+                    )
+                else:
+                    high = mask_row[has_mask, False](
+                        scores, valid, padded, scale, additive
+                    )
+                largest[unsafe_offset=i] = high.reduce_max()
             for i in range(height):
                 var at = base + r + i
-                var factor = weigh_row[has_mask](
-                    buffers.scores.unsafe_offset(i * KEYS),
-                    padded,
-                    fresh,
-                    largest[unsafe_offset=i],
-                    buffers.top.unsafe_offset(at),
-                    buffers.total.unsafe_offset(at),
-                )
+                var scores = buffers.scores.unsafe_offset(i * KEYS)
+                var high = largest[unsafe_offset=i]
+                var top = buffers.top.unsafe_offset(at)
+                var total = buffers.total.unsafe_offset(at)
+                var factor: Scalar[acc]
+                if able and paired:
+                    factor = weigh_row[has_mask, True](
+                        scores, padded, fresh, high, top, total
+                    )
+                else:
+                    factor = weigh_row[has_mask, False](
+                        scores, padded, fresh, high, top, total
+                    )
                 if not fresh and factor != 1:
                     var line = buffers.output.unsafe_offset(at * B.value_depth)
                     comptime for d in range(B.value_depth // W):
@@ -304,6 +235,26 @@ def attend[
             comptime for p in range(value_panels):
                 var panel = buffers.values.unsafe_offset(p * NR * KEYS)
                 var panel_row = NR
+                var sums = buffers.output.unsafe_offset(
+                    (base + r) * B.value_depth + p * NR
+                )
+                comptime if able:
+                    if paired:
+                        var pairs = pairs_at(panel, 0)
+                        gemm_rows[acc, PAIR, PAIR, VECTORS](
+                            height,
+                            pairs_at(buffers.scores, 0),
+                            KEYS,
+                            1,
+                            pairs,
+                            NR,
+                            sums,
+                            B.value_depth,
+                            (seen + 1) // 2,
+                            fresh,
+                            pairs,
+                        )
+                        continue
                 comptime if in_place:
                     if few:
                         panel = v0.unsafe_offset(p * NR).unsafe_bitcast[
@@ -317,9 +268,7 @@ def attend[
                     1,
                     panel,
                     panel_row,
-                    buffers.output.unsafe_offset(
-                        (base + r) * B.value_depth + p * NR
-                    ),
+                    sums,
                     B.value_depth,
                     seen,
                     fresh,

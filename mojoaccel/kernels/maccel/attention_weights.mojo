@@ -52,21 +52,28 @@ def mask_row[
     acc: DType,
     //,
     has_mask: Bool,
+    scaled: Bool,
     Mask: def[w: Int](Int) -> SIMD[acc, w],
-](scores: Ptr[acc], valid: Int, padded: Int, mask: Mask) -> SIMD[
-    acc, simd_width_of[acc]()
-]:
+](
+    scores: Ptr[acc],
+    valid: Int,
+    padded: Int,
+    scale: Scalar[acc],
+    mask: Mask,
+) -> SIMD[acc, simd_width_of[acc]()]:
     """Adds the mask to a row of scores, hides what it may not see, returns its largest scores.
 
     Parameters:
         acc: Type of the scores.
         has_mask: Whether to add the mask.
+        scaled: Whether to multiply by `scale` first.
         Mask: `mask[w](j)`, added to scores j..j+w-1.
 
     Args:
         scores: The row.
         valid: Keys that the row may see; the others become -inf.
         padded: Keys that get a weight, a multiple of the SIMD width.
+        scale: Factor of the scores.
         mask: The additive mask.
     """
     comptime W = simd_width_of[acc]()
@@ -76,15 +83,23 @@ def mask_row[
     var j = 0
     while j + W <= valid:
         var s = scores.unsafe_load[width=W](j)
+        comptime if scaled:
+            s *= scale
         comptime if has_mask:
             s += mask[W](j)
+        comptime if scaled or has_mask:
             scores.unsafe_store(j, s)
         high = s.gt(high).select(s, high)
         j += W
     if j < valid:
-        comptime if has_mask:
+        comptime if scaled or has_mask:
             for t in range(j, valid):
-                scores[unsafe_offset=t] += mask[1](t)
+                var s = scores[unsafe_offset=t]
+                comptime if scaled:
+                    s *= scale
+                comptime if has_mask:
+                    s += mask[1](t)
+                scores[unsafe_offset=t] = s
         var seen = iota[DType.int32, W]().lt(Int32(valid - j))
         var s = seen.select(scores.unsafe_load[width=W](j), none)
         scores.unsafe_store(j, s)
@@ -110,7 +125,7 @@ def weight_of[
 
 @always_inline
 def weigh_row[
-    acc: DType, //, has_mask: Bool
+    acc: DType, //, has_mask: Bool, narrow: Bool
 ](
     scores: Ptr[acc],
     padded: Int,
@@ -120,6 +135,11 @@ def weigh_row[
     total: Ptr[acc],
 ) -> Scalar[acc]:
     """Turns a row of scores into weights; returns the factor of what was summed before.
+
+    Parameters:
+        acc: Type of the scores.
+        has_mask: Whether the scores lack the factor LOG2_E.
+        narrow: Leave the weights as bfloat16, at the beginning of the row.
 
     Args:
         scores: The row.
@@ -138,7 +158,12 @@ def weigh_row[
     var sum = SIMD[acc, W](0)
     for t in range(0, padded, W):
         var e = weight_of[has_mask](scores.unsafe_load[width=W](t) - shift)
-        scores.unsafe_store(t, e)
+        comptime if narrow:
+            scores.unsafe_bitcast[BFloat16]().unsafe_store(
+                t, e.cast[DType.bfloat16]()
+            )
+        else:
+            scores.unsafe_store(t, e)
         sum += e
     var factor = Scalar[acc](0)
     var sums = sum.reduce_add()

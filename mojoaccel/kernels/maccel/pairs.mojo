@@ -50,3 +50,49 @@ def dot_pairs[
         bitcast[DType.bfloat16, 2 * W](a),
         bitcast[DType.bfloat16, 2 * W](b),
     )
+
+
+@no_inline
+def pack_row_pairs[
+    NR: Int
+](
+    source: Ptr[DType.bfloat16],
+    row: Int,
+    depth: Int,
+    cols: Int,
+    target: Ptr[PAIR],
+):
+    """Copies `depth` rows of at most NR columns into `target[depth / 2][NR]`, rows in pairs.
+
+    What does not exist is zero: columns from `cols` on, and the partner of an odd last row.
+
+    Parameters:
+        NR: Columns of the panel, whole vectors of pairs.
+
+    Args:
+        source: First element.
+        row: Elements between rows.
+        depth: Rows.
+        cols: Columns that exist, at least 1.
+        target: The panel.
+    """
+    comptime W = simd_width_of[PAIR]()
+    comptime V = SIMD[DType.bfloat16, W]
+    for k in range(0, depth, 2):
+        var upper = source.unsafe_offset(k * row)
+        var lower = upper.unsafe_offset(row)
+        var line = target.unsafe_offset(k // 2 * NR)
+        var single = k + 1 == depth
+        if cols == NR:
+            comptime for j in range(0, NR, W):
+                var first = upper.unsafe_load[width=W](j)
+                var second = V(0) if single else lower.unsafe_load[width=W](j)
+                line.unsafe_store(j, bitcast[PAIR, W](first.interleave(second)))
+            continue
+        for j in range(NR):
+            var pair = SIMD[DType.bfloat16, 2](0)
+            if j < cols:
+                pair[0] = upper[unsafe_offset=j]
+                if not single:
+                    pair[1] = lower[unsafe_offset=j]
+            line[unsafe_offset=j] = bitcast[PAIR, 1](pair)

@@ -1,0 +1,200 @@
+"""What one thread keeps while it computes attention, and how operands get there."""
+
+from std.sys import simd_width_of
+
+from maccel.gemm import tile_rows
+from maccel.pack import pack_panel
+from maccel.pairs import PAIR, as_pairs, has_pairs, pack_row_pairs
+from maccel.types import Ptr
+
+comptime VECTORS = 2
+"""Panel width in vectors, of keys and of values."""
+
+comptime BLOCK_ROWS = 256
+"""Most rows of a block: packing a tile of keys and values costs as much as a few rows."""
+
+comptime KEYS = 256
+"""Keys of a tile."""
+
+comptime FEW_ROWS = 8
+"""Up to so many rows, keys and values are read in place instead of packed."""
+
+
+@fieldwise_init
+struct Heads[dt: DType](Copyable, Movable, TrivialRegisterPassable):
+    """Queries, keys or values: strides of batch, head and position; the depth is dense.
+    """
+
+    var data: Ptr[Self.dt]
+    var batch: Int
+    var head: Int
+    var position: Int
+
+    @always_inline
+    def at(self, batch: Int, head: Int, position: Int) -> Ptr[Self.dt]:
+        """Returns the vector of one position."""
+        return self.data.unsafe_offset(
+            batch * self.batch + head * self.head + position * self.position
+        )
+
+
+struct Buffers[acc: DType, D: Int, DV: Int](
+    Copyable, Movable, TrivialRegisterPassable
+):
+    """Scratch memory of one thread.
+
+    Parameters:
+        acc: Type of all values.
+        D: Depth of queries and keys.
+        DV: Depth of values.
+    """
+
+    comptime W = simd_width_of[Self.acc]()
+    comptime NR = VECTORS * Self.W
+    comptime value_depth = (Self.DV + Self.NR - 1) // Self.NR * Self.NR
+    comptime tile = tile_rows[VECTORS]()
+    comptime key_elements = KEYS * Self.D
+    comptime value_elements = KEYS * Self.value_depth
+    comptime output_elements = BLOCK_ROWS * Self.value_depth
+    comptime elements = (
+        Self.key_elements
+        + Self.value_elements
+        + Self.output_elements
+        + Self.tile * KEYS
+        + 2 * BLOCK_ROWS
+        + (BLOCK_ROWS * Self.D + 15) // 16 * 16
+    )
+
+    var keys: Ptr[Self.acc]
+    """Packed keys, [KEYS / NR][D][NR]."""
+    var values: Ptr[Self.acc]
+    """Packed values, [value_depth / NR][KEYS][NR]."""
+    var output: Ptr[Self.acc]
+    """Weighted sums of values, [BLOCK_ROWS][value_depth]."""
+    var scores: Ptr[Self.acc]
+    """Scores, then weights, of one row tile, [tile][KEYS]."""
+    var top: Ptr[Self.acc]
+    """Largest score of each row so far."""
+    var total: Ptr[Self.acc]
+    """Sum of the row's exponentials relative to `top`."""
+    var queries: Ptr[Self.acc]
+    """Scaled queries, [BLOCK_ROWS][D]."""
+
+    @always_inline
+    def __init__(out self, scratch: Ptr[Self.acc]):
+        self.keys = scratch
+        self.values = self.keys.unsafe_offset(Self.key_elements)
+        self.output = self.values.unsafe_offset(Self.value_elements)
+        self.scores = self.output.unsafe_offset(Self.output_elements)
+        self.top = self.scores.unsafe_offset(Self.tile * KEYS)
+        self.total = self.top.unsafe_offset(BLOCK_ROWS)
+        self.queries = self.total.unsafe_offset(BLOCK_ROWS)
+
+
+@no_inline
+def copy_queries[
+    acc: DType, dt: DType, //, D: Int
+](
+    queries: Heads[dt],
+    batch: Int,
+    first_head: Int,
+    q_len: Int,
+    row: Int,
+    rows: Int,
+    scale: Scalar[acc],
+    target: Ptr[acc],
+):
+    """Copies rows [row, row + rows) of a key head's queries to `target[rows][D]`, scaled.
+    """
+    comptime W = simd_width_of[acc]()
+    for r in range(rows):
+        var head = (row + r) // q_len
+        var source = queries.at(
+            batch, first_head + head, row + r - head * q_len
+        )
+        var line = target.unsafe_offset(r * D)
+        comptime for d in range(D // W):
+            var v = source.unsafe_load[width=W](d * W).cast[acc]()
+            line.unsafe_store(d * W, v * scale)
+        comptime for d in range(D // W * W, D):
+            line[unsafe_offset=d] = source[unsafe_offset=d].cast[acc]() * scale
+
+
+@no_inline
+def copy_query_pairs[
+    acc: DType, dt: DType, //, D: Int
+](
+    queries: Heads[dt],
+    batch: Int,
+    first_head: Int,
+    q_len: Int,
+    row: Int,
+    rows: Int,
+    target: Ptr[acc],
+):
+    """Copies rows as `copy_queries` does, as pairs at the beginning of each row and not scaled.
+    """
+    for r in range(rows):
+        var head = (row + r) // q_len
+        var source = queries.at(
+            batch, first_head + head, row + r - head * q_len
+        )
+        var line = target.unsafe_offset(r * D).unsafe_bitcast[Scalar[dt]]()
+        comptime for d in range(0, D // 32 * 32, 32):
+            line.unsafe_store(d, source.unsafe_load[width=32](d))
+        comptime for d in range(D // 32 * 32, D, 2):
+            line.unsafe_store(d, source.unsafe_load[width=2](d))
+
+
+@always_inline
+def pairs_at[dt: DType, //](data: Ptr[dt], index: Int) -> Ptr[PAIR]:
+    """Returns scratch memory at an element as pairs."""
+    return data.unsafe_offset(index).unsafe_bitcast[Scalar[PAIR]]()
+
+
+@always_inline
+def can_pair[
+    q_dt: DType, k_dt: DType, v_dt: DType, acc: DType, D: Int
+]() -> Bool:
+    """Returns whether blocks may multiply pairs of bfloat16: queries and keys along the depth,
+    weights (rounded to bfloat16, as PyTorch does) and values along the keys.
+    """
+    comptime H = DType.bfloat16
+    comptime stored = q_dt == H and k_dt == H and v_dt == H
+    return stored and acc == DType.float32 and D % 2 == 0 and has_pairs()
+
+
+@no_inline
+def pack_pairs[
+    acc: DType, k_dt: DType, v_dt: DType, D: Int, DV: Int, //
+](
+    buffers: Buffers[acc, D, DV],
+    keys: Ptr[k_dt],
+    key_row: Int,
+    values: Ptr[v_dt],
+    value_row: Int,
+    count: Int,
+):
+    """Packs `count` keys, pairs along the depth, and values, pairs along the keys.
+    """
+    comptime NR = Buffers[acc, D, DV].NR
+    comptime H = DType.bfloat16
+    for j in range(0, count, NR):
+        pack_panel[NR](
+            as_pairs(
+                keys.unsafe_bitcast[Scalar[H]]().unsafe_offset(j * key_row)
+            ),
+            1,
+            key_row // 2,
+            D // 2,
+            min(NR, count - j),
+            pairs_at(buffers.keys, j * D),
+        )
+    for p in range(0, DV, NR):
+        pack_row_pairs[NR](
+            values.unsafe_bitcast[Scalar[H]]().unsafe_offset(p),
+            value_row,
+            count,
+            min(NR, DV - p),
+            pairs_at(buffers.values, p * KEYS),
+        )
