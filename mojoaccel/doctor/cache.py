@@ -12,8 +12,9 @@ from mojoaccel.cache import open_cache
 from mojoaccel.config import environment
 from mojoaccel.doctor.check import Check, Facts, Outcome, Repair, failed, passed, said, warned
 from mojoaccel.paths import cache_root, set_user_cache, user_cache_file
-from mojoaccel.toolchain.mojo import VERSION_SECONDS, replacement_folders, run
+from mojoaccel.toolchain.mojo import replacement_folders, run
 
+ASK_SECONDS = 4.0
 LEAST = 64 << 20
 """Bytes of free space without which even a small model cannot be built."""
 
@@ -63,7 +64,7 @@ def compiler_cache(facts: Facts) -> Outcome:
     """Write into the folder where the compiler keeps what it compiled."""
     compiler = facts.compiler
     command = [str(compiler.path), "--print-cache-location"]
-    done = run(command, compiler.environment(), timeout=VERSION_SECONDS)
+    done = run(command, compiler.environment(), timeout=ASK_SECONDS)
     place = done.stdout.strip()
     if done.returncode != 0 or not place:
         return warned("the compiler has no cache", said(done), **_unwritable("MODULAR_CACHE_DIR"))

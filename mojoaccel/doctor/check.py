@@ -16,12 +16,18 @@ from typing import Any
 from mojoaccel.errors import CODES, ExitCode, MojoaccelError
 from mojoaccel.products import Target
 from mojoaccel.targets.probe import Machine, detect, probe
-from mojoaccel.toolchain.mojo import Finished, MojoCompiler, find_compiler
+from mojoaccel.toolchain.mojo import Finished, MojoCompiler, find_compiler, stop_running
 
 STATUSES = ("pass", "warn", "fail", "skip")
 
-SECONDS = 19.0
+SECONDS = 18.0
 """Time for all checks together; people who look for help do not wait longer than 20 s."""
+
+CHECK_SECONDS = 6.0
+"""Time for one check, so that one folder on a dead share leaves time for the others."""
+
+COMPILER_SECONDS = 5.5
+"""Time for the compiler to tell its version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,11 @@ class Facts:
     def __init__(self, mojo: str | None = None) -> None:
         """Keep the path of a compiler chosen by hand."""
         self.mojo = mojo
+        self.deadline = time.monotonic() + SECONDS
+
+    def seconds_left(self) -> float:
+        """Return how long the checks may go on."""
+        return self.deadline - time.monotonic()
 
     @cached_property
     def compiler(self) -> MojoCompiler:
@@ -99,7 +110,7 @@ class Facts:
         Raises:
             MojoaccelError: MA101..MA103, there is none that fits.
         """
-        return find_compiler(self.mojo)
+        return find_compiler(self.mojo, COMPILER_SECONDS)
 
     @cached_property
     def machine(self) -> Machine:
@@ -125,12 +136,14 @@ class Check:
         title: What is checked, as a short phrase.
         run: Looks and tells; an error of ours it raises is a failure with that error's text.
         needs: Checks that must not have failed or been skipped.
+        seconds: How long it may take.
     """
 
     id: str
     title: str
     run: Callable[[Facts], Outcome]
     needs: tuple[str, ...] = ()
+    seconds: float = CHECK_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,22 +177,24 @@ def run_checks(
 ) -> Iterator[Finding]:
     """Run checks in order, each finding as soon as it is there, in at most `seconds` in all.
 
-    A check that hangs (on a dead network folder, say) is left behind in its thread.
+    A check that hangs (on a dead network folder, say) is left behind in its thread; programs it
+    started are stopped at the end.
     """
     status: dict[str, str] = {}
-    deadline = time.monotonic() + seconds
-    for check in checks:
-        began = time.perf_counter()
-        lame = [n for n in check.needs if status.get(n, "pass") in ("fail", "skip")]
-        if lame:
-            outcome = skipped(f"needs {', '.join(lame)}")
-        else:
-            outcome = _in_time(check, facts, deadline - time.monotonic())
-        status[check.id] = outcome.status
-        yield Finding(check.id, check.title, outcome, time.perf_counter() - began)
+    facts.deadline = time.monotonic() + seconds
+    try:
+        for check in checks:
+            began = time.perf_counter()
+            lame = [n for n in check.needs if status.get(n, "pass") in ("fail", "skip")]
+            outcome = skipped(f"needs {', '.join(lame)}") if lame else _in_time(check, facts)
+            status[check.id] = outcome.status
+            yield Finding(check.id, check.title, outcome, time.perf_counter() - began)
+    finally:
+        stop_running()
 
 
-def _in_time(check: Check, facts: Facts, seconds: float) -> Outcome:
+def _in_time(check: Check, facts: Facts) -> Outcome:
+    seconds = min(check.seconds, facts.seconds_left())
     if seconds <= 0:
         return skipped("no time was left for it", "run it alone: --check " + check.id)
     results: list[Outcome] = []

@@ -1,34 +1,25 @@
-"""Checks of the Mojo compiler: which one, what else is called mojo, does it find its folders."""
+"""Checks of the Mojo compiler: which one, of which release, do the packages fit each other."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
-from mojoaccel.config import environment
-from mojoaccel.doctor.check import Check, Facts, Outcome, failed, passed, said, skipped, warned
-from mojoaccel.toolchain.identify import Identity, identify
+from mojoaccel.doctor import lookalikes, variables
+from mojoaccel.doctor.check import Check, Facts, Outcome, passed, skipped, warned
+from mojoaccel.toolchain.identify import identify
 from mojoaccel.toolchain.inventory import ORIGINS, PACKAGES, install_method, pairing
-from mojoaccel.toolchain.mojo import SUPPORTED, Finished, probe_version, programs_on_path, run
+from mojoaccel.toolchain.mojo import SUPPORTED, probe_version, programs_on_path
 
 ASK_SECONDS = 3.0
+ASKED_AT_ONCE = 8
+VENDOR = "modular"
+"""In the author or the licence of every package of Modular's."""
+
 INSTALL = f"pip install mojo-compiler=={SUPPORTED}"
-REFERENCES = {
-    "snap": "modular/modular#666, #513; snapcraft.io/mojo",
-    "mojolicious": "mojolicious/mojo#2118",
-    "npm": "npm view mojo-cli",
-}
-FIXES = {
-    "snap": "sudo snap remove mojo",
-    "mojolicious": "sudo apt remove libmojolicious-perl",
-    "npm": "npm uninstall -g mojo-cli",
-}
-SHELL_FILES = (
-    ".bashrc", ".bash_aliases", ".bash_profile", ".profile", ".zshrc", ".zprofile", ".kshrc",
-    ".config/fish/config.fish",
-)  # fmt: skip
 CHANGES = (
     ((1, 0), "before 1.0 functions were `fn` and constants `alias`: the kernels do not parse"),
     ((1, 1), "before 1.1 imports needed no `std.` and `alias` was a keyword"),
@@ -49,11 +40,11 @@ def found(facts: Facts) -> Outcome:
 
 def version(facts: Facts) -> Outcome:
     """Compare the versions of every Modular compiler in reach with the supported one."""
-    seen = [
-        (path, number)
-        for path in [*([Path(facts.mojo)] if facts.mojo else []), *programs_on_path("mojo")]
-        if identify(path).kind == "modular" and (number := probe_version(path, ASK_SECONDS)[0])
-    ]
+    chosen = [Path(facts.mojo)] if facts.mojo else []
+    paths = [p for p in (*chosen, *programs_on_path("mojo")) if identify(p).kind == "modular"]
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+        numbers = pool.map(lambda path: probe_version(path, ASK_SECONDS)[0], paths)
+        seen = [(path, number) for path, number in zip(paths, numbers, strict=True) if number]
     other = [(path, number) for path, number in seen if number != SUPPORTED]
     if not seen:
         return skipped("no Modular compiler is on PATH")
@@ -78,115 +69,30 @@ def changes_since(number: str) -> str:
     return next((text for since, text in CHANGES if release < since), CHANGES[-1][1])
 
 
-def lookalikes(facts: Facts) -> Outcome:
-    """Tell what else on PATH is called mojo, and whether a shell starts it first."""
-    programs = [(path, recognize(path)) for path in programs_on_path("mojo")]
-    others = [(p, i) for p, i in programs if i.kind != "modular"]
-    listed = _snap_list()
-    if not others and listed is None:
-        return passed("no other program called mojo is on PATH")
-    kind = others[0][1].kind if others else "snap"
-    evidence = [i.explanation for _, i in others] + ([listed] if listed else [])
-    first = bool(programs) and programs[0][1].kind != "modular"
-    shadowed = first and any(i.kind == "modular" for _, i in programs)
-    summary = "another program called mojo is on PATH; mojoaccel does not use it"
-    if shadowed:
-        summary = f"a shell's `mojo` is {programs[0][0]}, which is not Modular's and comes first"
-    elif not others:
-        summary = "the snap called mojo is installed; it has nothing to do with Modular"
-    return warned(
-        summary,
-        *evidence,
-        expected="only Modular's compiler is called mojo",
-        hint="put this environment's bin folder first on PATH, or remove the other program",
-        fix=FIXES.get(kind, f"rm {others[0][0]}" if others else ""),
-        reference=REFERENCES.get(kind, "MA102"),
-    )
-
-
-def recognize(path: Path) -> Identity:
-    """Identify a program from its file, and only if that does not tell from its answer."""
-    identity = identify(path)
-    if identity.kind != "unknown" or not os.access(path, os.X_OK):
-        return identity
-    answer = run([str(path), "--version"], dict(os.environ), timeout=ASK_SECONDS)
-    return by_answer(path, answer) or identity
-
-
-def by_answer(path: Path, answer: Finished) -> Identity | None:
-    """Identify a program from what it said to ``--version``."""
-    text = f"{answer.stdout}\n{answer.stderr}"
-    ran = said(answer)
-    if "juju" in text.lower() or re.search(r"\b1\.0\.0\+\d", text):
-        return Identity("snap", f"{path} is the snap `mojo` (Juju delivery): {ran}")
-    if "Mojolicious" in text or 'Invalid command "--version"' in text:
-        return Identity("mojolicious", f"{path} is Perl's Mojolicious: {ran}")
-    if answer.returncode is None:
-        return Identity("unknown", f"{path} is not Modular's and does not answer: {ran}")
-    return None
-
-
-def _snap_list() -> str | None:
-    program = shutil.which("snap")
-    if program is None:
-        return None
-    answer = run([program, "list", "mojo"], dict(os.environ), timeout=ASK_SECONDS)
-    return said(answer) if answer.returncode == 0 and "mojo" in answer.stdout else None
-
-
-def aliases(facts: Facts) -> Outcome:
-    """Look for aliases and functions called mojo in the shell's start files."""
-    home = Path(environment("HOME") or "/")
-    pattern = re.compile(r"^\s*(alias\s+(-\w+\s+)*mojo[\s=]|function\s+mojo\b|mojo\s*\(\))")
-    lines = []
-    for name in SHELL_FILES:
-        try:
-            text = (home / name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        for number, line in enumerate(text.splitlines(), 1):
-            if pattern.match(line):
-                lines.append(f"{home / name}:{number}: {line.strip()}")
-    if not lines:
-        return passed("no alias or function called mojo in the shell's start files")
-    return warned(
-        "a shell's `mojo` is an alias or a function",
-        *lines,
-        expected="`mojo` in a shell is the program on PATH",
-        hint="mojoaccel does not use it; delete the line if it hides Modular's compiler",
-        fix="unalias mojo",
-    )
-
-
-def links(facts: Facts) -> Outcome:
-    """Look for dangling links called mojo."""
-    broken = [
-        i.explanation for p in programs_on_path("mojo") if (i := identify(p)).kind == "broken"
-    ]
-    if not broken:
-        return passed("no broken link called mojo is on PATH")
-    path = broken[0].split(" ", 1)[0]
-    return warned(
-        "a program called mojo on PATH cannot be read",
-        *broken,
-        expected="a program",
-        fix=f"rm {path}",
-    )
-
-
 def packages(facts: Facts) -> Outcome:
     """Compare the installed Modular packages with what each of them requires."""
     from mojoaccel.doctor.python import installed
 
     versions = {name: number for name in PACKAGES if (number := installed(name))}
-    if "mojo-compiler" not in versions:
+    if not versions:
         return skipped("mojo-compiler is not installed as a Python package here")
     report = pairing()
     evidence = [f"{name} {number}" for name, number in versions.items()]
+    foreign = [name for name in versions if not _of_modular(name)]
+    if foreign:
+        return warned(
+            f"the Python package {foreign[0]} here is not Modular's",
+            *evidence,
+            expected="packages by Modular Inc",
+            hint="before September 2025 the names mojo and max belonged to others on PyPI; an old "
+            "lock file may still ask for those versions",
+            fix=f"pip uninstall {' '.join(foreign)}; {INSTALL}",
+        )
     wrong = list(report["wrong"])
-    if versions["mojo-compiler"] != SUPPORTED:
+    compiler = versions.get("mojo-compiler")
+    if compiler is not None and compiler != SUPPORTED:
         wrong.append(f"mojoaccel requires mojo-compiler {SUPPORTED}")
-        wrong.append(changes_since(versions["mojo-compiler"]))
+        wrong.append(changes_since(compiler))
     if wrong:
         return warned(
             "Modular packages of different releases are installed together",
@@ -198,6 +104,15 @@ def packages(facts: Facts) -> Outcome:
             reference="MA103",
         )
     return passed("the installed Modular packages belong together", *evidence)
+
+
+def _of_modular(name: str) -> bool:
+    """Say whether a distribution calls itself Modular's, in its author or licence."""
+    about = metadata.metadata(name)
+    fields = ("Author", "Author-email", "Maintainer", "License", "License-Expression", "Home-page")
+    text = " ".join(str(about[f]) for f in fields if about[f])
+    urls = " ".join(about.get_all("Project-URL") or ())
+    return VENDOR in f"{text} {urls}".lower() or "MAX-Platform" in text
 
 
 def linker(facts: Facts) -> Outcome:
@@ -222,40 +137,12 @@ def formatter(facts: Facts) -> Outcome:
     return passed("mojo format is installed", str(place))
 
 
-def missing_variables(facts: Facts) -> Outcome:
-    """Look for MODULAR_HOME and MODULAR_CACHE_DIR that point nowhere."""
-    wrong = []
-    for name in ("MODULAR_HOME", "MODULAR_CACHE_DIR"):
-        value = environment(name)
-        if value and not _can_be_made(Path(value)):
-            wrong.append(f"{name}={value}")
-    if not wrong:
-        return passed("MODULAR_HOME and MODULAR_CACHE_DIR are unset or usable")
-    return failed(
-        f"{' and '.join(w.split('=')[0] for w in wrong)}: no such folder can be made there",
-        *wrong,
-        expected="writable folders, or unset",
-        hint="the compiler then says that a folder could not be created",
-        fix=f"unset {' '.join(w.split('=')[0] for w in wrong)}",
-        reference="docs.modular.com/max/environment-variables",
-    )
-
-
-def _can_be_made(folder: Path) -> bool:
-    place = folder.absolute()
-    while not os.path.lexists(place):
-        place = place.parent
-    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
-
-
 CHECKS = (
     Check("mojo.found", "Mojo compiler", found),
     Check("mojo.version", "Mojo versions", version),
-    Check("mojo.lookalikes", "other programs called mojo", lookalikes),
-    Check("mojo.alias", "shell aliases", aliases),
-    Check("mojo.links", "broken links", links),
+    *lookalikes.CHECKS,
     Check("mojo.packages", "Modular packages", packages),
-    Check("mojo.variables", "MODULAR_* variables", missing_variables),
+    *variables.CHECKS,
     Check("mojo.linker", "linker", linker, ("mojo.found",)),
     Check("mojo.formatter", "formatter", formatter),
 )

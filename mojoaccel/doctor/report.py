@@ -16,10 +16,18 @@ MARKS = {"pass": "ok  ", "warn": "warn", "fail": "FAIL", "skip": "skip"}
 WIDTH = 80
 ID_WIDTH = 19
 SECRETS = re.compile(
-    r"(?i)\b(mut_\w+|hf_\w{8,}|gh[pousr]_\w{8,}|sk-[\w-]{8,}"
-    r"|(?:token|password|secret|key|auth)\w*\s*[=:]\s*\S+|://[^/\s:@]+:[^@/\s]+@)"
+    r"(?i)\b(mut_\w+|hf_\w{8,}|gh[pousr]_\w{8,}|github_pat_\w+|glpat-[\w-]+|sk-[\w-]{8,}"
+    r"|xox[abpr]-[\w-]+|pypi-[\w-]{16,}|AKIA[0-9A-Z]{16}|eyJ[\w-]+\.[\w-]+\.[\w-]+"
+    r"|bearer\s+\S+|(?:token|password|passwd|secret|key|auth)\w*\s*[=:]\s*\S+"
+    r"|://[^/\s:@]+:[^@/\s]+@)"
 )
 """Tokens by their usual forms, values of variables that sound secret, passwords in addresses."""
+
+SAID_OF_MANY = frozenset({
+    "root", "user", "admin", "nobody", "ubuntu", "debian", "runner", "docker", "python", "vscode",
+    "dev", "mojo", "max", "modular", "mojoaccel", "localhost",
+})  # fmt: skip
+"""Names of users and machines that name nobody; hiding them would only garble the report."""
 
 
 def finding_lines(found: Finding) -> list[str]:
@@ -74,26 +82,42 @@ def markdown_report(findings: Sequence[Finding]) -> str:
     ]
     for found in findings:
         outcome = found.outcome
-        cell = [outcome.summary]
+        cell = [_escaped(outcome.summary)]
         if outcome.status in ("warn", "fail"):
-            cell += [f"`{line}`" for line in outcome.evidence]
-            cell += [f"expected: {outcome.expected}"] if outcome.expected else []
-            cell += [f"fix: `{outcome.fix}`"] if outcome.fix else []
-        text = "<br>".join(c.replace("|", "\\|").replace("\n", " ") for c in cell)
-        lines.append(f"| {MARKS[outcome.status].strip()} | `{found.id}` | {text} |")
+            cell += [_code(line) for line in outcome.evidence]
+            for name, text in (("expected", outcome.expected), ("hint", outcome.hint)):
+                cell += [f"{name}: {_escaped(text)}"] if text else []
+            cell += [f"fix: {_code(outcome.fix)}"] if outcome.fix else []
+            cell += [f"see: {_escaped(outcome.reference)}"] if outcome.reference else []
+        lines.append(f"| {MARKS[outcome.status].strip()} | `{found.id}` | {'<br>'.join(cell)} |")
     return hide("\n".join(lines))
+
+
+def _escaped(text: str) -> str:
+    """Return text that a cell of a Markdown table shows as it is."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _code(text: str) -> str:
+    """Return text as code in a cell; what holds a backtick itself is put between two."""
+    text = " ".join(text.split()).replace("|", "\\|")
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 def hide(text: str) -> str:
     """Replace the home folder, names of the user and the machine, and secrets."""
-    home = environment("HOME")
-    if home and home != "/":
-        text = text.replace(home, "~")
+    home = environment("HOME").rstrip("/")
+    for folder in {home, os.path.realpath(home)} if home else ():
+        text = re.sub(rf"{re.escape(folder)}(?![\w.-])", "~", text)
     text = SECRETS.sub("(hidden)", text)
-    text = re.sub(r"/(home|Users)/[^/\s`|]+", r"/\1/(user)", text)
-    for name, mark in ((_user(), "(user)"), (platform.node(), "(host)")):
-        if len(name) > 2 and name != "root":
-            text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", mark, text)
+    # Names may hold spaces (/mnt/c/Users/Ada Lovelace/bin): up to the next slash if there is one.
+    text = re.sub(r"/(home|Users)/([^/\n`|]+(?=/)|[^/\s`|]+)", r"/\1/(user)", text)
+    users = (_user(), environment("SUDO_USER"))
+    hosts = (platform.node(), platform.node().split(".")[0])
+    for names, mark in ((users, "(user)"), (hosts, "(host)")):
+        for name in names:
+            if len(name) > 2 and name not in SAID_OF_MANY:
+                text = re.sub(rf"(?<![a-zA-Z0-9]){re.escape(name)}(?![a-zA-Z0-9])", mark, text)
     return text
 
 

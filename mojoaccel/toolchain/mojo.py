@@ -17,7 +17,7 @@ from pathlib import Path
 from mojoaccel.config import environment
 from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.paths import cache_root
-from mojoaccel.toolchain.identify import Identity, has_library, identify
+from mojoaccel.toolchain.identify import Identity, behind, has_library, identify
 
 SUPPORTED = "1.2.0"
 """The Mojo version that the emitted code and the kernels are written for."""
@@ -137,14 +137,15 @@ def programs_on_path(name: str) -> list[Path]:
     """Return the programs of a name on PATH, dangling links too, in order and each once."""
     folders = [f for f in environment("PATH").split(os.pathsep) if f]
     programs = [Path(folder) / name for folder in dict.fromkeys(folders)]
-    return [program for program in programs if os.path.lexists(program)]
+    return [p for p in programs if os.path.lexists(p) and not os.path.isdir(p)]
 
 
-def find_compiler(chosen: str | None = None) -> MojoCompiler:
+def find_compiler(chosen: str | None = None, seconds: float | None = None) -> MojoCompiler:
     """Find the compiler.
 
     Args:
         chosen: A path given by the user; nothing else is tried then.
+        seconds: How long it may take to tell its version; `VERSION_SECONDS` if None.
 
     Raises:
         MojoaccelError: MA101 none found, MA102 only other programs called mojo, MA103 a version
@@ -154,7 +155,7 @@ def find_compiler(chosen: str | None = None) -> MojoCompiler:
     for path, origin in candidates(chosen):
         found = identify(path)
         if found.kind == "modular":
-            return probe(path, origin)
+            return probe(path, origin, seconds)
         others.append(found)
     texts = list(dict.fromkeys(o.explanation for o in others))
     if any(o.kind != "broken" for o in others):
@@ -162,7 +163,7 @@ def find_compiler(chosen: str | None = None) -> MojoCompiler:
     raise error("MA101", texts[0] if texts else "no Mojo compiler was found", notes=texts[1:])
 
 
-def probe(path: Path, origin: str) -> MojoCompiler:
+def probe(path: Path, origin: str, seconds: float | None = None) -> MojoCompiler:
     """Ask an identified compiler for its version.
 
     Raises:
@@ -171,7 +172,7 @@ def probe(path: Path, origin: str) -> MojoCompiler:
     """
     program, root = _resolve(path)
     draft = MojoCompiler(program, _lld(program), root, "", "", origin)
-    result, match = _ask(draft, VERSION_SECONDS)
+    result, match = _ask(draft, VERSION_SECONDS if seconds is None else seconds)
     if result.returncode != 0 or match is None:
         said = (result.stdout + result.stderr).strip().splitlines()[-1:] or ["nothing"]
         how = "did not end" if result.returncode is None else "failed"
@@ -212,7 +213,7 @@ def _resolve(path: Path) -> tuple[Path, Path | None]:
 
     A wheel's root is ``site-packages/modular``, a conda environment's the environment.
     """
-    real = Path(os.path.realpath(path))
+    real = behind(path)
     places = [real, *real.parent.parent.glob("lib/python3*/*-packages/modular/bin/mojo")]
     for program in places:
         if has_library(program):
@@ -268,6 +269,7 @@ def run(
         )
     except OSError as e:
         raise error("MA101", f"{command[0]} cannot be started: {e.strerror}") from e
+    _running.add(process)
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -278,7 +280,18 @@ def run(
         _stop(process)
         process.wait()
         raise
+    finally:
+        _running.discard(process)
     return Finished(tuple(command), process.returncode, out, quiet(err))
+
+
+_running: set[subprocess.Popen[str]] = set()
+
+
+def stop_running() -> None:
+    """Stop every program that another thread still waits for in `run`."""
+    for process in list(_running):
+        _stop(process)
 
 
 def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
@@ -287,7 +300,7 @@ def _rest(process: subprocess.Popen[str]) -> tuple[str, str]:
     A descendant that left the process group may hold the pipes open; it is not waited for.
     """
     try:
-        return process.communicate(timeout=5.0)
+        return process.communicate(timeout=1.0)
     except subprocess.TimeoutExpired as e:
         return _text(e.stdout), _text(e.stderr)
 

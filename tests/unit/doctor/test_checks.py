@@ -1,12 +1,13 @@
 """Each check on environments that are broken on purpose."""
 
+import email.message
 import os
 import types
 from dataclasses import replace
 
 import pytest
 
-from mojoaccel.doctor import cache, gpu, mojo, python, retired, runtime, system
+from mojoaccel.doctor import cache, gpu, lookalikes, mojo, python, retired, runtime, system
 from mojoaccel.doctor.check import Check, Facts, run_checks
 from mojoaccel.targets.gpu import Gpu, GpuReport
 from mojoaccel.targets.probe import probe
@@ -45,6 +46,11 @@ class FakeMetadata:
     def requires(self, name):
         return self.packages[name][1]
 
+    def metadata(self, name):
+        about = email.message.Message()
+        about["Author"] = self.packages[name][2] if len(self.packages[name]) > 2 else "Modular Inc"
+        return about
+
 
 def facts(**changes):
     found = Facts()
@@ -72,9 +78,9 @@ def test_missing_compiler_says_what_to_install(tmp_path):
 
 
 def test_lookalikes(on_path):
-    assert mojo.lookalikes(Facts()).status == "pass"
+    assert lookalikes.lookalikes(Facts()).status == "pass"
     on_path("mojo", "#!/usr/bin/perl\n")
-    outcome = mojo.lookalikes(Facts())
+    outcome = lookalikes.lookalikes(Facts())
     assert outcome.status == "warn"
     assert "Mojolicious" in outcome.evidence[0]
 
@@ -93,12 +99,14 @@ def test_lookalikes(on_path):
             "max-core 26.6.0 requires mojo-compiler 1.1.0",
         ),
         ({"mojo_compiler": ("1.1.0", None)}, "warn", "mojoaccel requires mojo-compiler 1.2.0"),
+        ({"mojo": ("0.2.1", None, "Somebody Else")}, "warn", "mojo 0.2.1"),
     ],
 )
 def test_pairing(monkeypatch, installed, status, says):
     fake = FakeMetadata(**installed)
     monkeypatch.setattr(python, "metadata", fake)
     monkeypatch.setattr(inventory, "metadata", fake)
+    monkeypatch.setattr(mojo, "metadata", fake)
     outcome = mojo.packages(Facts())
     assert outcome.status == status
     assert says in " ".join(outcome.evidence)

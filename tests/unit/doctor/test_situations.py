@@ -14,7 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from mojoaccel.doctor import cache, gpu, mojo, python, retired, serving, system
+from mojoaccel.doctor import (
+    cache,
+    gpu,
+    lookalikes,
+    mojo,
+    python,
+    retired,
+    serving,
+    system,
+    variables,
+)
 from mojoaccel.doctor import max as max_
 from mojoaccel.doctor.check import Facts, Finding, warned
 from mojoaccel.doctor.report import finding_lines, hide, markdown_report
@@ -82,8 +92,8 @@ def modular(put, place: str) -> Path:
 )
 def test_other_programs_called_mojo(shell, place, text, kind, fix):
     path = shell(place, text)
-    assert mojo.recognize(path).kind == kind
-    outcome = mojo.lookalikes(Facts())
+    assert lookalikes.recognize([path])[0].kind == kind
+    outcome = lookalikes.lookalikes(Facts())
     assert outcome.status == "warn"
     assert fix in outcome.fix
     assert outcome.expected
@@ -92,17 +102,62 @@ def test_other_programs_called_mojo(shell, place, text, kind, fix):
 
 
 def test_a_program_that_hangs_is_stopped(shell, monkeypatch):
-    monkeypatch.setattr(mojo, "ASK_SECONDS", 0.5)
+    monkeypatch.setattr(lookalikes, "ASK_SECONDS", 0.5)
     shell("bin", HANGS)
     began = time.monotonic()
-    outcome = mojo.lookalikes(Facts())
+    outcome = lookalikes.lookalikes(Facts())
     assert time.monotonic() - began < 5
     assert "stopped, no answer" in outcome.evidence[0]
 
 
+def test_ten_programs_that_hang_are_asked_at_once(shell):
+    for number in range(10):
+        shell(f"bin{number}", HANGS)
+    began = time.monotonic()
+    outcome = lookalikes.lookalikes(Facts())
+    assert time.monotonic() - began < 6
+    assert len(outcome.evidence) == 10
+    assert all("stopped, no answer" in line for line in outcome.evidence)
+
+
+def test_a_wrapper_that_answers_as_modulars(shell):
+    shell("shims", "#!/bin/sh\necho 'Mojo 1.2.0 (2016d0cd)'\n")
+    assert lookalikes.lookalikes(Facts()).status == "pass"
+
+
+def test_pipes_and_folders_called_mojo(shell, tmp_path):
+    shell("bin", "").unlink()
+    os.mkfifo(tmp_path / "bin" / "mojo")
+    os.mkfifo(shell.home / ".bashrc")
+    began = time.monotonic()
+    assert lookalikes.aliases(Facts()).status == "pass"
+    outcome = lookalikes.links(Facts())
+    assert (outcome.status, outcome.fix) == ("warn", f"ls -l {tmp_path}/bin/mojo")
+    (tmp_path / "bin" / "mojo").unlink()
+    (tmp_path / "bin" / "mojo").mkdir()
+    assert lookalikes.links(Facts()).status == "pass"
+    assert lookalikes.lookalikes(Facts()).status == "pass"
+    assert time.monotonic() - began < 5
+
+
+def test_a_function_exported_by_bash(shell):
+    answer = subprocess.run(
+        ["/bin/bash", "-c", "mojo() { echo other; }; export -f mojo; /usr/bin/env"],
+        capture_output=True,
+        text=True,
+    )
+    assert f"{lookalikes.EXPORTED}=() {{" in answer.stdout
+    os.environ[lookalikes.EXPORTED] = "() { echo other; }"
+    try:
+        outcome = lookalikes.aliases(Facts())
+    finally:
+        del os.environ[lookalikes.EXPORTED]
+    assert (outcome.status, outcome.fix) == ("warn", "unset -f mojo")
+
+
 def test_the_snap_that_snapd_lists(shell):
     shell("bin", "#!/bin/sh\necho 'Name  Version\nmojo  1.0.0+601'\n", "snap")
-    outcome = mojo.lookalikes(Facts())
+    outcome = lookalikes.lookalikes(Facts())
     assert outcome.status == "warn"
     assert "snap list mojo -> exit 0: mojo  1.0.0+601" in outcome.evidence[0]
 
@@ -110,7 +165,7 @@ def test_the_snap_that_snapd_lists(shell):
 def test_the_wrong_one_first(shell):
     first = shell("snap/bin", HANGS)
     modular(shell, "sdk")
-    outcome = mojo.lookalikes(Facts())
+    outcome = lookalikes.lookalikes(Facts())
     assert outcome.summary.startswith(f"a shell's `mojo` is {first}")
 
 
@@ -132,16 +187,16 @@ def test_the_real_debian_package(shell, tmp_path):
     subprocess.run(unpack, check=True, env={"PATH": "/usr/bin:/bin"})
     program = tmp_path / "root" / "usr" / "bin" / "mojo"
     shell("root/usr/bin", program.read_text())
-    outcome = mojo.lookalikes(Facts())
+    outcome = lookalikes.lookalikes(Facts())
     assert outcome.status == "warn"
     assert "Mojolicious" in outcome.evidence[0]
 
 
 def test_aliases_and_functions(shell):
-    assert mojo.aliases(Facts()).status == "pass"
+    assert lookalikes.aliases(Facts()).status == "pass"
     (shell.home / ".bashrc").write_text("# alias mojo=no\n  alias mojo='magic run mojo'\n")
     (shell.home / ".zshrc").write_text("mojo() { docker run mojo; }\nmojo_path=1\n")
-    outcome = mojo.aliases(Facts())
+    outcome = lookalikes.aliases(Facts())
     assert outcome.status == "warn"
     assert [e.split(":")[1] for e in outcome.evidence] == ["2", "1"]
 
@@ -150,7 +205,7 @@ def test_broken_link(shell, tmp_path):
     path = shell("bin", "")
     path.unlink()
     path.symlink_to(tmp_path / "gone")
-    outcome = mojo.links(Facts())
+    outcome = lookalikes.links(Facts())
     assert (outcome.status, outcome.fix) == ("warn", f"rm {path}")
 
 
@@ -209,11 +264,32 @@ def test_max(monkeypatch, packages, package, serve):
 
 def test_variables_that_point_nowhere(shell, monkeypatch, tmp_path):
     monkeypatch.setenv("MODULAR_CACHE_DIR", str(tmp_path / "new" / "folder"))
-    assert mojo.missing_variables(Facts()).status == "pass"
+    assert variables.variables(Facts()).status == "pass"
     (tmp_path / "file").touch()
     monkeypatch.setenv("MODULAR_HOME", str(tmp_path / "file" / "below"))
-    outcome = mojo.missing_variables(Facts())
+    outcome = variables.variables(Facts())
     assert (outcome.status, outcome.fix) == ("fail", "unset MODULAR_HOME")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        ("MODULAR_MOJO_MAX_IMPORT_PATH", "/nonexistent/lib/mojo", "warn"),
+        ("MODULAR_MOJO_MAX_IMPORT_PATH", "/usr,/nonexistent", "warn"),
+        ("MODULAR_MOJO_MAX_IMPORT_PATH", "/usr:/bin", "pass"),
+        ("MODULAR_PYTHON_EXECUTABLE", "/nonexistent/python", "warn"),
+        ("MODULAR_NVPTX_COMPILER_PATH", "/usr/local/cuda-0/bin/ptxas", "warn"),
+        ("MODULAR_DEBUG", "nan-check", "warn"),
+        ("MODULAR_ENABLE_PROFILING", "off", "pass"),
+        ("MODULAR_MAX_CACHE_DIR", "/etc/passwd/none", "fail"),
+    ],
+)
+def test_variables_of_another_installation(shell, monkeypatch, name, value, status):
+    monkeypatch.setenv(name, value)
+    outcome = variables.variables(Facts())
+    assert outcome.status == status
+    assert any(value in line for line in outcome.evidence)
+    assert outcome.fix == ("" if status == "pass" else f"unset {name}")
 
 
 def test_a_modular_folder_of_somebody_else_is_moved_only_with_consent(shell, monkeypatch):
@@ -395,7 +471,7 @@ def test_a_user_whose_home_is_closed(tmp_path):
 
 def test_lines_fit_80_columns_and_commands_are_whole(shell):
     shell("a/very/long/path/to/a/folder/of/programs/snap/bin", HANGS)
-    outcome = mojo.lookalikes(Facts())
+    outcome = lookalikes.lookalikes(Facts())
     lines = finding_lines(Finding("mojo.lookalikes", "t", outcome, 0.0))
     assert lines[0].startswith("warn  mojo.lookalikes      ")
     assert f"      fix:      {outcome.fix}" in lines
@@ -409,12 +485,16 @@ def test_reports_hide_names_and_secrets(monkeypatch, tmp_path):
     monkeypatch.setattr("mojoaccel.doctor.report.platform.node", lambda: "difference-engine")
     text = hide(
         "/home/ada/x /home/charles/y MODULAR_AUTH=mut_123 ada@difference-engine adamant "
-        "https://me:pass@host/ hf_abcdefghij token: abc"
+        "https://me:pass@host/ hf_abcdefghij token: abc /home/adam/z /tmp/pytest-of-ada/1 "
+        "/mnt/c/Users/Grace Hopper/bin Bearer abc.def glpat-abc_1"
     )
     assert text == (
         "~/x /home/(user)/y MODULAR_AUTH=(hidden) (user)@(host) adamant "
-        "https(hidden)host/ (hidden) (hidden)"
+        "https(hidden)host/ (hidden) (hidden) /home/(user)/z /tmp/pytest-of-(user)/1 "
+        "/mnt/c/Users/(user)/bin (hidden) (hidden)"
     )
     outcome = warned("a|b", "/home/ada/bin/mojo", expected="c", fix="rm x")
     report = markdown_report([Finding("a.b", "t", outcome, 0.0)])
+    quoted = markdown_report([Finding("a.b", "t", warned("x", "the `mojo`\nof <you>"), 0.0)])
+    assert quoted.endswith("| x<br>`` the `mojo` of <you> `` |")
     assert report.endswith("| warn | `a.b` | a\\|b<br>`~/bin/mojo`<br>expected: c<br>fix: `rm x` |")

@@ -1,8 +1,11 @@
 """Programs called mojo are told apart without running them."""
 
+import json
+import os
+
 import pytest
 
-from mojoaccel.toolchain.identify import identify
+from mojoaccel.toolchain.identify import behind, identify
 
 ELF = b"\x7fELF\x02\x01\x01" + bytes(64)
 PERL = b"#!/usr/bin/perl\nuse Mojo::Base -strict;\n"
@@ -29,6 +32,10 @@ def program(tmp_path):
         ("usr/local/bin/mojo", b"#!/usr/bin/env node\n", "npm"),
         ("venv/bin/mojo", WHEEL, "modular"),
         ("bin/mojo", b"#!/bin/sh\necho hello\n", "unknown"),
+        ("bin/mojo", b"#!/usr/bin/env -S perl -w\n", "mojolicious"),
+        ("bin/mojo", b"#!/home/perlman/node/bin/python3\n", "unknown"),
+        ("home/ada/snap/code/venv/bin/mojo", WHEEL, "modular"),
+        ("home/ada/snap/bin/mojo", WHEEL, "modular"),
         ("bin/mojo", ELF, "unknown"),
         ("bin/mojo", b"", "unknown"),
     ],
@@ -58,3 +65,24 @@ def test_missing_file(tmp_path):
     found = identify(tmp_path / "mojo")
     assert found.kind == "broken"
     assert "No such file" in found.explanation
+
+
+def test_older_releases_are_modulars(program):
+    program("packages.modular.com_mojo/lib/mojo/stdlib.mojopkg", b"")
+    assert identify(program("packages.modular.com_mojo/bin/mojo", ELF)).kind == "modular"
+
+
+def test_pixis_launcher_leads_to_what_it_starts(program):
+    program("envs/mojo/lib/mojo/std.mojoc", b"")
+    real = program("envs/mojo/bin/mojo", ELF)
+    launcher = program("bin/mojo", ELF)
+    assert identify(launcher).kind == "unknown"
+    settings = json.dumps({"exe": str(real), "env": {"CONDA_PREFIX": "x"}})
+    program("bin/trampoline_configuration/mojo.json", settings.encode())
+    assert identify(launcher).kind == "modular"
+    assert behind(launcher) == real
+
+
+def test_a_pipe_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "mojo")
+    assert identify(tmp_path / "mojo").kind == "broken"
