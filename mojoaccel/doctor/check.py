@@ -239,6 +239,8 @@ def exit_code(findings: Iterable[Finding], *, strict: bool = False) -> ExitCode:
 
 def said(finished: Finished) -> str:
     """Return a command that was run, its exit code and the last line of its output."""
-    line = (finished.stdout.strip() or finished.stderr.strip() or "no output").splitlines()[-1]
-    how = "stopped, no answer" if finished.returncode is None else f"exit {finished.returncode}"
-    return f"{shlex.join(finished.command)} -> {how}: {line}"
+    output = finished.stdout.strip() or finished.stderr.strip()
+    how = "no answer, stopped" if finished.returncode is None else f"exit {finished.returncode}"
+    line = output.splitlines()[-1] if output else "no output"
+    ending = "" if finished.returncode is None and not output else f": {line}"
+    return f"{shlex.join(finished.command)} -> {how}{ending}"

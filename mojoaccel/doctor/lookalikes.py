@@ -100,7 +100,7 @@ def by_answer(path: Path, answer: Finished) -> Identity | None:
     if "Mojolicious" in text or 'Invalid command "--version"' in text:
         return Identity("mojolicious", f"{path} is Perl's Mojolicious: {ran}")
     if answer.returncode is None:
-        return Identity("unknown", f"{path} is not Modular's and does not answer: {ran}")
+        return Identity("unknown", f"not Modular's: {ran}")
     return None
 
 

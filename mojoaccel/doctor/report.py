@@ -64,8 +64,10 @@ def wrap(text: str, first: str, rest: str) -> list[str]:
 def summary_line(findings: Sequence[Finding]) -> str:
     """Return the counts in one line."""
     counts = {s: sum(f.outcome.status == s for f in findings) for s in MARKS}
-    summary = f"{counts['pass']} ok, {counts['warn']} warnings, {counts['fail']} failures"
-    return f"{summary}, {counts['skip']} skipped"
+    parts = [f"{counts['pass']} ok"]
+    for status, word in (("warn", "warning"), ("fail", "failure")):
+        parts.append(f"{counts[status]} {word}{'' if counts[status] == 1 else 's'}")
+    return f"{', '.join(parts)}, {counts['skip']} skipped"
 
 
 def markdown_report(findings: Sequence[Finding]) -> str:

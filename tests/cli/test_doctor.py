@@ -105,7 +105,7 @@ def test_doctor_in_a_broken_environment(run: Run, tmp_path: Path) -> None:
             "      hint:     the compiler then says that a folder could not be created",
             "      fix:      unset MODULAR_HOME",
             "      see:      docs.modular.com/max/environment-variables",
-            "0 ok, 1 warnings, 1 failures, 0 skipped",
+            "0 ok, 1 warning, 1 failure, 0 skipped",
             "",
         ]
     )

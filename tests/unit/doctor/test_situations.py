@@ -107,7 +107,7 @@ def test_a_program_that_hangs_is_stopped(shell, monkeypatch):
     began = time.monotonic()
     outcome = lookalikes.lookalikes(Facts())
     assert time.monotonic() - began < 5
-    assert "stopped, no answer" in outcome.evidence[0]
+    assert "no answer, stopped" in outcome.evidence[0]
 
 
 def test_ten_programs_that_hang_are_asked_at_once(shell):
@@ -117,7 +117,7 @@ def test_ten_programs_that_hang_are_asked_at_once(shell):
     outcome = lookalikes.lookalikes(Facts())
     assert time.monotonic() - began < 6
     assert len(outcome.evidence) == 10
-    assert all("stopped, no answer" in line for line in outcome.evidence)
+    assert all("no answer, stopped" in line for line in outcome.evidence)
 
 
 def test_a_wrapper_that_answers_as_modulars(shell):
