@@ -86,7 +86,15 @@ def not_signed(tmp_path: Path) -> None:
     signature_check(tmp_path / "public.pem")(tmp_path / "model.maccel")
 
 
+def damaged_program(tmp_path: Path) -> None:
+    from mojoaccel.trace.loader import load_model
+
+    (tmp_path / "model.pt2").write_bytes(b"not a zip file")
+    load_model(str(tmp_path / "model.pt2"))
+
+
 RAISE: dict[str, Callable[[Path], None]] = {
+    "MA202": damaged_program,
     "MA208": bad_plan,
     "MA602": accuracy,
     "MA603": write_failed,
@@ -118,6 +126,7 @@ def test_table(code):
     assert info.name == info.name.lower().replace(" ", "-")
     assert code[2] in "123456789", "the hundreds digit names the stage"
     assert isinstance(info.exit_code, ExitCode)
+    assert info.hint, "an explanation is a cause and a fix"
     assert not info.hint.endswith(".")
 
 

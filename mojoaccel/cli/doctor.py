@@ -31,7 +31,10 @@ def doctor_command(
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if there are warnings.")] = False,
     explain: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Explain an error code, MA203 for one.")
+        str | None,
+        typer.Option(
+            metavar="CODE", help="Explain an error code, or a message of Modular's tools."
+        ),
     ] = None,
     ops: Annotated[
         bool, typer.Option("--ops", help="List the supported PyTorch operators.")
@@ -45,7 +48,7 @@ def doctor_command(
     """Say what is wrong with the installation, and what to do about it."""
     console = Console(json=json)
     if explain is not None:
-        _explain(console, explain.upper())
+        _explain(console, explain)
         return
     if ops:
         _operators(console)
@@ -136,9 +139,11 @@ def _operators(console: Console) -> None:
     )
 
 
-def _explain(console: Console, code: str) -> None:
+def _explain(console: Console, text: str) -> None:
+    code = text.strip().upper()
     if code not in CODES:
-        raise error("MA903", f"no error has the code {code}")
+        _explain_message(console, text)
+        return
     info = CODES[code]
     content = {
         "code": code,
@@ -150,6 +155,32 @@ def _explain(console: Console, code: str) -> None:
     if console.json:
         console.document("doctor", content)
         return
-    console.data(f"{code} {info.name} (exit code {int(info.exit_code)})\n{info.explanation}")
-    if info.hint:
-        console.data(f"hint: {info.hint}")
+    console.data(f"{code} {info.name} (exit code {int(info.exit_code)})")
+    _paragraphs(console, ("cause", info.explanation), ("fix", info.hint))
+
+
+def _explain_message(console: Console, text: str) -> None:
+    """Explain a message of another program that people meet on the way."""
+    from mojoaccel.doctor.symptoms import find_symptom
+
+    known = find_symptom(text)
+    if known is None:
+        raise error(
+            "MA903",
+            "that is neither the code of an error nor a message known here",
+            notes=["codes are MA101 to MA999; quote messages: --explain 'text'"],
+        )
+    if console.json:
+        content = {"cause": known.cause, "fix": known.fix, "reference": known.reference}
+        console.document("doctor", {"message": text, **content})
+        return
+    parts = (("cause", known.cause), ("fix", known.fix), ("see", known.reference))
+    _paragraphs(console, *parts)
+
+
+def _paragraphs(console: Console, *parts: tuple[str, str]) -> None:
+    from mojoaccel.doctor.report import wrap
+
+    for name, text in parts:
+        if text:
+            console.data("\n".join(wrap(text, f"{name + ':':<7}", " " * 7)))

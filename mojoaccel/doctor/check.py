@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from mojoaccel.doctor.symptoms import find_symptom
 from mojoaccel.errors import CODES, ExitCode, MojoaccelError
 from mojoaccel.products import Target
 from mojoaccel.targets.probe import Machine, detect, probe
@@ -216,14 +217,14 @@ def _attempt(check: Check, facts: Facts) -> Outcome:
         return check.run(facts)
     except MojoaccelError as e:
         first = e.diagnostics[0]
-        info = CODES[first.code]
+        known = find_symptom("\n".join((first.message, *first.notes)))
         return failed(
             f"{first.code} {first.message}",
             *first.notes,
-            hint=first.hint or info.hint,
+            hint=known.cause if known else first.hint or CODES[first.code].hint,
             expected="no error",
-            fix=f"mojoaccel doctor --explain {first.code}",
-            reference=first.code,
+            fix=known.fix if known else f"mojoaccel doctor --explain {first.code}",
+            reference=(known and known.reference) or first.code,
         )
     except Exception as e:  # one broken check must not hide the others
         return failed(f"the check itself failed: {type(e).__name__}: {e}")

@@ -180,6 +180,21 @@ def test_unknown_check_and_code(run: Run) -> None:
     assert (code, out.split(" (")[0]) == (0, "MA303 tiles-not-measured")
 
 
+def test_explaining_a_message_of_modulars_tools(run: Run) -> None:
+    code, out, _ = run("doctor", "--explain", "version 1.0.0+601")
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            "cause: this is the Ubuntu snap `mojo`, which delivers Juju charms",
+            "fix:   sudo snap remove mojo",
+            "see:   modular/modular#666, #513",
+        ],
+    )
+    code, out, _ = run("doctor", "--json", "--explain", "magic: command not found")
+    assert json.loads(out)["reference"] == "modular/modular#4990, #4662"
+    assert run("doctor", "--explain", "all is well")[0] == 2
+
+
 def test_operator_table(run: Run) -> None:
     code, out, _ = run("doctor", "--ops", "--json")
     assert code == 0
