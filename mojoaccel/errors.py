@@ -60,12 +60,21 @@ class SourceLoc:
 
 @dataclass(frozen=True, slots=True)
 class ErrorInfo:
-    """One row of the code table."""
+    """One row of the code table.
+
+    Attributes:
+        name: As in ``operator-not-supported``.
+        exit_code: Of the command that ends with it.
+        explanation: The cause.
+        hint: The fix, shown with every message that brings no hint of its own.
+        fix: The fix where messages say by themselves what is wrong; only ``--explain`` shows it.
+    """
 
     name: str
     exit_code: ExitCode
     explanation: str
     hint: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +213,7 @@ CODES: dict[str, ErrorInfo] = {
         "export-failed",
         _E.COMPILE_FAILED,
         "torch.export could not trace the model.",
-        "torch's reason is in the notes: rewrite that line, or compile the part that can be traced",
+        fix="torch's reason is in the notes: rewrite that line, or compile the part that can be traced",
     ),
     "MA203": ErrorInfo(
         "operator-not-supported",
@@ -236,19 +245,19 @@ CODES: dict[str, ErrorInfo] = {
         "model-code-failed",
         _E.COMPILE_FAILED,
         "The model's own code raised while it was constructed or run on the example inputs.",
-        "call factory and module with the example inputs in Python, and correct what raises",
+        fix="call factory and module with the example inputs in Python, and correct what raises",
     ),
     "MA208": ErrorInfo(
         "bad-ir",
         _E.USAGE,
         "A graph.ir, plan.ir or model.mojo file could not be read back.",
-        "give a file that this version wrote (--emit, --save-temps), or compile the model anew",
+        fix="give a file that this version wrote (--emit, --save-temps), or compile the model anew",
     ),
     "MA209": ErrorInfo(
         "missing-extra",
         _E.ENVIRONMENT,
         "This input needs a package that is not installed.",
-        "install the package that the message names",
+        fix="install the package that the message names",
     ),
     "MA210": ErrorInfo(
         "bad-operator-file",
@@ -267,7 +276,7 @@ CODES: dict[str, ErrorInfo] = {
         "form-not-supported",
         _E.COMPILE_FAILED,
         "An operator is supported, but not with these arguments, dtypes or shapes.",
-        "use the form that the message names, or another operator; --check lists all such places",
+        fix="use the form that the message names, or another operator; --check lists all such places",
     ),
     "MA303": ErrorInfo(
         "tiles-not-measured",
@@ -288,7 +297,7 @@ CODES: dict[str, ErrorInfo] = {
         "build-failed",
         _E.COMPILE_FAILED,
         "mojo build rejected the emitted source. Source, command and log are kept.",
-        "report it with the kept folder attached; -O1 may avoid it meanwhile",
+        fix="report it with the kept folder attached; -O1 may avoid it meanwhile",
     ),
     "MA502": ErrorInfo(
         "build-timeout",
@@ -300,13 +309,13 @@ CODES: dict[str, ErrorInfo] = {
         "link-failed",
         _E.COMPILE_FAILED,
         "The object could not be linked into a shared library.",
-        "the notes have the linker's words; look at mojoaccel doctor and at free space in TMPDIR",
+        fix="the notes have the linker's words; look at mojoaccel doctor and at free space in TMPDIR",
     ),
     "MA504": ErrorInfo(
         "forbidden-symbol",
         _E.INTERNAL,
         "The library needs symbols outside libc, so it would not run without the SDK.",
-        "report it with --emit mojo attached; an operator of your own may only call libc",
+        fix="report it with --emit mojo attached; an operator of your own may only call libc",
     ),
     "MA505": ErrorInfo(
         "compiler-crashed",
@@ -325,7 +334,7 @@ CODES: dict[str, ErrorInfo] = {
         "accuracy",
         _E.ACCURACY,
         "The artifact's answers differ from PyTorch's by more than the float64 referee allows.",
-        "look with --bisect for the first value that departs; --fp-mode off rules out contraction",
+        fix="look with --bisect for the first value that departs; --fp-mode off rules out contraction",
     ),
     "MA603": ErrorInfo(
         "write-failed",
@@ -350,19 +359,19 @@ CODES: dict[str, ErrorInfo] = {
         "bad-input",
         _E.USAGE,
         "An input's name, dtype, rank or shape does not fit the artifact's signature.",
-        "give what the message expects; mojoaccel run MODEL.maccel --random shows that it runs",
+        fix="give what the message expects; mojoaccel run MODEL.maccel --random shows that it runs",
     ),
     "MA703": ErrorInfo(
         "run-failed",
         _E.COMPILE_FAILED,
         "The native code reported an error while running.",
-        "the message names the cause; run it with --verify to rule out a damaged artifact",
+        fix="the message names the cause; run it with --verify to rule out a damaged artifact",
     ),
     "MA704": ErrorInfo(
         "session-closed",
         _E.USAGE,
         "The session was used after close().",
-        "keep the session open as long as it is used, or load the artifact again",
+        fix="keep the session open as long as it is used, or load the artifact again",
     ),
     "MA705": ErrorInfo(
         "wrong-platform",
@@ -374,7 +383,7 @@ CODES: dict[str, ErrorInfo] = {
         "wrong-snapshot",
         _E.USAGE,
         "A snapshot of states was taken of another model, or of another build of this one.",
-        "restore it in a session of the artifact that it was taken from",
+        fix="restore it in a session of the artifact that it was taken from",
     ),
     "MA711": ErrorInfo(
         "cannot-listen",
@@ -386,7 +395,7 @@ CODES: dict[str, ErrorInfo] = {
         "bad-key-file",
         _E.USAGE,
         "A certificate or key file cannot be read or holds nothing usable.",
-        "pass a PEM file that this user may read",
+        fix="pass a PEM file that this user may read",
     ),
     "MA713": ErrorInfo(
         "signature",
@@ -399,14 +408,14 @@ CODES: dict[str, ErrorInfo] = {
         "too-slow",
         _E.PERFORMANCE,
         "The measured ratio is below the threshold asked for with --fail-under.",
-        "look with --profile where the time goes, or lower --fail-under",
+        fix="look with --profile where the time goes, or lower --fail-under",
     ),
     # 9: command line, configuration and cache
     "MA901": ErrorInfo(
         "bad-config",
         _E.USAGE,
         "The configuration file or an environment variable has an unknown key or a bad value.",
-        "correct or remove the key that the message names",
+        fix="correct or remove the key that the message names",
     ),
     "MA902": ErrorInfo(
         "cache-unusable",
@@ -418,7 +427,7 @@ CODES: dict[str, ErrorInfo] = {
         "usage",
         _E.USAGE,
         "The command line is not valid.",
-        "see mojoaccel COMMAND --help",
+        fix="see mojoaccel COMMAND --help",
     ),
     "MA999": ErrorInfo(
         "internal",

@@ -149,14 +149,14 @@ def _explain(console: Console, text: str) -> None:
         "code": code,
         "name": info.name,
         "explanation": info.explanation,
-        "hint": info.hint,
+        "fix": info.hint or info.fix,
         "exit_code": int(info.exit_code),
     }
     if console.json:
         console.document("doctor", content)
         return
     console.data(f"{code} {info.name} (exit code {int(info.exit_code)})")
-    _paragraphs(console, ("cause", info.explanation), ("fix", info.hint))
+    _paragraphs(console, ("cause", info.explanation), ("fix", info.hint or info.fix))
 
 
 def _explain_message(console: Console, text: str) -> None:

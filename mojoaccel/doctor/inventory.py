@@ -88,5 +88,7 @@ def _nvidia(report: GpuReport) -> dict[str, Any]:
         "driver": report.driver,
         "driver_sufficient": int(release) >= LEAST_DRIVER if release.isdecimal() else None,
         "cuda": report.cuda,
+        "on_bus": list(report.on_bus),
+        "unreadable": list(report.unreadable),
         "devices": [{**asdict(g), "supported": g.supported} for g in report.gpus],
     }

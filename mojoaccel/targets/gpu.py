@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from mojoaccel.targets.pci import NVIDIA, devices_on_bus
 
 REASONS = {
     "LibraryNotFound": ("no-library", "libnvidia-ml.so.1 is not installed: no NVIDIA driver"),
@@ -72,6 +74,8 @@ class GpuReport:
         driver: Driver version, if NVML answered.
         gpus: The devices.
         cuda: Newest CUDA version the driver serves.
+        on_bus: PCI addresses of NVIDIA devices, whether or not NVML sees them.
+        unreadable: Devices that NVML counts and cannot read, with its reason.
     """
 
     status: str
@@ -79,10 +83,21 @@ class GpuReport:
     driver: str | None = None
     gpus: tuple[Gpu, ...] = ()
     cuda: str | None = None
+    on_bus: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 def read_gpus() -> GpuReport:
-    """Ask NVML for the devices."""
+    """Ask NVML for the devices, and the PCI bus whether there are any that it does not see."""
+    report = _ask_nvml()
+    on_bus = tuple(devices_on_bus(NVIDIA))
+    if on_bus and not report.gpus:
+        text = f"{report.explanation}, but the PCI bus shows {len(on_bus)} ({', '.join(on_bus)})"
+        return replace(report, on_bus=on_bus, explanation=text)
+    return replace(report, on_bus=on_bus)
+
+
+def _ask_nvml() -> GpuReport:
     try:
         nvml = importlib.import_module("pynvml")
     except ImportError:
@@ -94,16 +109,31 @@ def read_gpus() -> GpuReport:
     try:
         driver = _text(nvml.nvmlSystemGetDriverVersion())
         cuda = _asked(nvml, getattr(nvml, "nvmlSystemGetCudaDriverVersion", None))
-        gpus = tuple(_read(nvml, i) for i in range(nvml.nvmlDeviceGetCount()))
+        count = nvml.nvmlDeviceGetCount()
+        answers = [_read_or_reason(nvml, i) for i in range(count)]
     except nvml.NVMLError as e:
         return _refusal(e)
     finally:
         nvml.nvmlShutdown()
-    if not gpus:
-        return GpuReport("no-device", "the NVIDIA driver sees no device", driver)
-    names = ", ".join(f"{g.name} ({g.architecture})" for g in gpus)
+    gpus = tuple(a for a in answers if isinstance(a, Gpu))
+    refused = [a for a in answers if isinstance(a, GpuReport)]
     version = f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None
-    return GpuReport("found", names, driver, gpus, version)
+    if not answers:
+        return GpuReport("no-device", "the NVIDIA driver sees no device", driver, (), version)
+    reasons = tuple(r.explanation for r in refused)
+    if not gpus:
+        return replace(refused[0], driver=driver, cuda=version, unreadable=reasons)
+    names = ", ".join(f"{g.name} ({g.architecture})" for g in gpus)
+    return GpuReport("found", names, driver, gpus, version, (), reasons)
+
+
+def _read_or_reason(nvml: Any, index: int) -> Gpu | GpuReport:
+    """Return a device, or why it cannot be read: a lost one must not hide the others."""
+    try:
+        return _read(nvml, index)
+    except nvml.NVMLError as e:
+        report = _refusal(e)
+        return replace(report, explanation=f"device {index}: {report.explanation}")
 
 
 def _read(nvml: Any, index: int) -> Gpu:

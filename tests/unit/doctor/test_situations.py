@@ -377,12 +377,44 @@ def test_clock_and_entropy(monkeypatch):
         ),
         (GpuReport("no-permission", "closed"), "closed", "usermod"),
         (GpuReport("mismatch", "two versions"), "two versions", "reboot"),
+        (GpuReport("no-library", "not seen", on_bus=("0000:01:00.0",)), "not seen", "--gpus all"),
+        (
+            GpuReport("found", "one", "580", (Gpu("g", "sm_90", 1, "u"),), unreadable=("lost",)),
+            "1 of 2 NVIDIA devices cannot be read",
+            "dmesg",
+        ),
     ],
-    ids=["driver", "generation", "permission", "mismatch"],
+    ids=["driver", "generation", "permission", "mismatch", "no library", "one lost"],
 )
 def test_gpus_that_cannot_be_used(monkeypatch, report, says, fix):
     monkeypatch.setattr(gpu, "read_gpus", lambda: report)
     outcome = gpu.nvidia(Facts())
+    assert outcome.status == "warn"
+    assert says in outcome.summary
+    assert fix in outcome.fix
+
+
+@pytest.mark.parametrize(
+    ("amd", "says", "fix"),
+    [
+        ({"status": "no-driver"}, "its driver is not loaded", "sudo modprobe amdgpu"),
+        ({"status": "no-permission"}, "may not open", "usermod"),
+        ({"rocm": "6.2.4", "rocm_sufficient": False}, "ROCm 6.2.4 is older", "install rocm"),
+        (
+            {"devices": [{"name": "MI50", "gfx": "gfx906", "supported": False}]},
+            "gfx906 is older",
+            "print-supported-accelerators",
+        ),
+    ],
+    ids=["driver", "permission", "rocm", "generation"],
+)
+def test_amd_gpus_that_cannot_be_used(monkeypatch, amd, says, fix):
+    device = {"name": "MI300X", "gfx": "gfx942", "supported": True}
+    found = {"status": "found", "explanation": "1 found", "devices": [device], "rocm": "7.0"}
+    nothing = {"status": "no-device", "explanation": "none found", "devices": []}
+    report = {"amd": {**found, "rocm_sufficient": True, **amd}, "intel": nothing, "apple": nothing}
+    monkeypatch.setattr(gpu, "describe_others", lambda: {**report, "unsupported": []})
+    outcome = gpu.others(Facts())
     assert outcome.status == "warn"
     assert says in outcome.summary
     assert fix in outcome.fix

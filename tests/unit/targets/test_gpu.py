@@ -2,9 +2,11 @@
 
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
+from mojoaccel.targets import pci
 from mojoaccel.targets.gpu import Gpu, read_gpus
 
 
@@ -38,6 +40,8 @@ class FakeNvml(types.ModuleType):
         return len(self.devices)
 
     def nvmlDeviceGetHandleByIndex(self, index):
+        if "refuse" in self.devices[index]:
+            raise type(f"NVMLError_{self.devices[index]['refuse']}", (NVMLError,), {})("refused")
         return self.devices[index]
 
     def nvmlDeviceGetCudaComputeCapability(self, device):
@@ -71,6 +75,8 @@ class FakeNvml(types.ModuleType):
 
 @pytest.fixture
 def nvml(monkeypatch):
+    monkeypatch.setattr(pci, "DEVICES", Path("/nonexistent"))
+
     def use(**kwargs):
         fake = FakeNvml(**kwargs)
         monkeypatch.setitem(sys.modules, "pynvml", fake)
@@ -119,6 +125,26 @@ def test_refusal(nvml, refuse, status):
 def test_driver_without_device(nvml):
     nvml(devices=[])
     assert read_gpus().status == "no-device"
+
+
+def test_a_lost_device_does_not_hide_the_others(nvml):
+    nvml(devices=[{"name": "A100", "cc": (8, 0)}, {"refuse": "GpuIsLost"}])
+    report = read_gpus()
+    assert (report.status, len(report.gpus)) == ("found", 1)
+    assert report.unreadable == ("device 1: a GPU has fallen off the bus; restart the machine",)
+    nvml(devices=[{"refuse": "NoPermission"}])
+    assert read_gpus().status == "no-permission"
+
+
+def test_a_device_without_a_library_is_not_absent(nvml, monkeypatch, tmp_path):
+    nvml(refuse="LibraryNotFound")
+    (tmp_path / "0000:01:00.0").mkdir()
+    (tmp_path / "0000:01:00.0" / "vendor").write_text("0x10de\n")
+    (tmp_path / "0000:01:00.0" / "class").write_text("0x030200\n")
+    monkeypatch.setattr(pci, "DEVICES", tmp_path)
+    report = read_gpus()
+    assert (report.status, report.on_bus) == ("no-library", ("0000:01:00.0",))
+    assert report.explanation.endswith("but the PCI bus shows 1 (0000:01:00.0)")
 
 
 def test_package_missing(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import types
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mojoaccel.targets import cpu, gpu_other
+from mojoaccel.targets import cpu, gpu_other, pci
 from mojoaccel.targets.probe import probe
 
 MI300 = "cpu_cores_count 0\nsimd_count 1216\ngfx_target_version 90402\n"
@@ -79,6 +80,7 @@ def sysfs(monkeypatch, tmp_path):
     monkeypatch.setattr(gpu_other, "KFD", tmp_path / "kfd")
     monkeypatch.setattr(gpu_other, "DEVICES", tmp_path / "dev")
     monkeypatch.setattr(gpu_other, "ROCM_VERSION", tmp_path / "rocm")
+    monkeypatch.setattr(pci, "DEVICES", tmp_path / "pci")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     (tmp_path / "bin").mkdir()
     (tmp_path / "dev").mkdir()
@@ -100,11 +102,91 @@ def test_amd_cards(sysfs):
         {
             "name": "AMD Instinct MI300X",
             "gfx": "gfx942",
+            "supported": True,
             "memory_bytes": 206141652992,
             "memory_used_bytes": 7,
         },
-        {"name": None, "gfx": None, "memory_bytes": None, "memory_used_bytes": None},
+        {
+            "name": None,
+            "gfx": None,
+            "supported": None,
+            "memory_bytes": None,
+            "memory_used_bytes": None,
+        },
     ]
+    assert found["rocm_sufficient"] is True
+
+
+AMD_SMI = {
+    "gpu_data": [
+        {
+            "gpu": 0,
+            "asic": {
+                "market_name": "AMD Instinct MI210",
+                "vendor_id": "0x1002",
+                "num_compute_units": 104,
+                "target_graphics_version": "gfx90a",
+            },
+            "bus": {"bdf": "0000:C1:00.0", "max_pcie_width": 16},
+        },
+        {
+            "gpu": 1,
+            "asic": {"market_name": "N/A", "target_graphics_version": "gfx906"},
+            "bus": {"bdf": "0000:c2:00.0"},
+        },
+    ]
+}
+
+
+def test_amd_smi_names_cards_by_their_place_on_the_bus(sysfs):
+    for number, place in ((0, "0000:c2:00.0"), (1, "0000:c1:00.0")):
+        device = sysfs / "devices" / place
+        device.mkdir(parents=True)
+        (device / "vendor").write_text("0x1002\n")
+        (sysfs / "drm" / f"card{number}").mkdir(parents=True)
+        (sysfs / "drm" / f"card{number}" / "device").symlink_to(device)
+    (sysfs / "recorded.json").write_text(json.dumps(AMD_SMI))
+    smi = sysfs / "bin" / "amd-smi"
+    smi.write_text(f"#!/bin/sh\nexec /bin/cat {sysfs}/recorded.json\n")
+    smi.chmod(0o755)
+    (sysfs / "rocm").write_text("6.2.4-1\n")
+    found = gpu_other.amd()
+    assert [(d["name"], d["gfx"], d["supported"]) for d in found["devices"]] == [
+        (None, "gfx906", False),
+        ("AMD Instinct MI210", "gfx90a", True),
+    ]
+    assert found["rocm_sufficient"] is False
+
+
+def test_a_device_without_its_driver_is_not_absent(sysfs):
+    for place, vendor, kind in (
+        ("0000:03:00.0", "0x1002", "0x120000"),
+        ("0000:04:00.0", "0x8086", "0x030000"),
+        ("0000:05:00.0", "0x8086", "0x020000"),  # a network card
+    ):
+        device = sysfs / "pci" / place
+        device.mkdir(parents=True)
+        (device / "vendor").write_text(vendor + "\n")
+        (device / "class").write_text(kind + "\n")
+    for found, place in ((gpu_other.amd(), "0000:03"), (gpu_other.intel(), "0000:04")):
+        assert found["status"] == "no-driver"
+        assert found["explanation"] == f"the PCI bus shows {place}:00.0, but no driver is loaded"
+
+
+M3 = """{"SPDisplaysDataType": [{"_name": "Apple M3 Pro", "sppci_model": "Apple M3 Pro",
+"spdisplays_mtlgpufamilysupport": "spdisplays_metal3", "sppci_cores": "18"}]}"""
+
+
+def test_apples_gpu(monkeypatch):
+    monkeypatch.setattr(gpu_other.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(gpu_other, "_run", lambda command: M3)
+    found = gpu_other.apple()
+    assert found["status"] == "found"
+    assert found["devices"] == [
+        {"name": "Apple M3 Pro", "cores": "18", "metal": "spdisplays_metal3"}
+    ]
+    monkeypatch.setattr(gpu_other, "_run", lambda command: None)
+    assert gpu_other.apple()["status"] == "failed"
 
 
 def test_a_device_that_may_not_be_opened_is_not_absent(sysfs, monkeypatch):
@@ -119,5 +201,7 @@ def test_a_device_that_may_not_be_opened_is_not_absent(sysfs, monkeypatch):
 def test_unsupported_accelerators_are_named(sysfs):
     (sysfs / "dev" / "davinci0").touch()
     (sysfs / "dev" / "hl0").touch()
-    assert [g["name"] for g in gpu_other.unsupported()] == ["Habana Gaudi", "Huawei Ascend"]
+    (sysfs / "dev" / "apex_0").touch()
+    names = ["Habana Gaudi", "Google TPU", "Huawei Ascend"]
+    assert [g["name"] for g in gpu_other.unsupported()] == names
     assert gpu_other.describe_others()["amd"]["status"] == "no-device"
