@@ -213,7 +213,7 @@ CODES: dict[str, ErrorInfo] = {
         "export-failed",
         _E.COMPILE_FAILED,
         "torch.export could not trace the model.",
-        fix="torch's reason is in the notes: rewrite that line, or compile the part that can be traced",
+        fix="torch's reason is in the notes: rewrite that line, or compile what can be traced",
     ),
     "MA203": ErrorInfo(
         "operator-not-supported",
@@ -276,7 +276,7 @@ CODES: dict[str, ErrorInfo] = {
         "form-not-supported",
         _E.COMPILE_FAILED,
         "An operator is supported, but not with these arguments, dtypes or shapes.",
-        fix="use the form that the message names, or another operator; --check lists all such places",
+        fix="use the form that the message names, or another operator; --check lists them all",
     ),
     "MA303": ErrorInfo(
         "tiles-not-measured",
@@ -309,7 +309,7 @@ CODES: dict[str, ErrorInfo] = {
         "link-failed",
         _E.COMPILE_FAILED,
         "The object could not be linked into a shared library.",
-        fix="the notes have the linker's words; look at mojoaccel doctor and at free space in TMPDIR",
+        fix="the notes have the linker's words; see mojoaccel doctor, and free space in TMPDIR",
     ),
     "MA504": ErrorInfo(
         "forbidden-symbol",
@@ -334,7 +334,7 @@ CODES: dict[str, ErrorInfo] = {
         "accuracy",
         _E.ACCURACY,
         "The artifact's answers differ from PyTorch's by more than the float64 referee allows.",
-        fix="look with --bisect for the first value that departs; --fp-mode off rules out contraction",
+        fix="--bisect names the first value that departs; --fp-mode off rules out contraction",
     ),
     "MA603": ErrorInfo(
         "write-failed",
