@@ -410,6 +410,12 @@ CODES: dict[str, ErrorInfo] = {
         "The measured ratio is below the threshold asked for with --fail-under.",
         fix="look with --profile where the time goes, or lower --fail-under",
     ),
+    "MA802": ErrorInfo(
+        "server-not-measured",
+        _E.ENVIRONMENT,
+        "The server cannot be reached, or does not answer the request it is measured by.",
+        "check its address and the model's name; --shape gives inputs their sizes",
+    ),
     # 9: command line, configuration and cache
     "MA901": ErrorInfo(
         "bad-config",

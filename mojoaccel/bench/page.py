@@ -136,22 +136,24 @@ def _bars(shown: Sequence[RunnerReport]) -> str:
     return _svg(2 * GAP + len(shown) * (BAR + GAP), "median time of a run by runner", parts)
 
 
-def levels(title: str, values: Sequence[tuple[str, float]], mark: float) -> str:
-    """Draw a bar per name up to its value, and a line at `mark`."""
-    scale = (WIDTH - LEFT - RIGHT) / max(mark, *(value for _, value in values))
+def levels(title: str, values: Sequence[tuple[str, float]], mark: float | None = None) -> str:
+    """Draw a bar per name up to its value, and a line at `mark` if there is one."""
+    scale = (WIDTH - LEFT - RIGHT) / max(mark or 0.0, *(value for _, value in values))
     height = 2 * GAP + len(values) * (BAR + GAP)
     parts = []
     for index, (name, value) in enumerate(values):
         top = GAP + index * (BAR + GAP)
-        color = "f0" if value >= mark else "f1"
+        color = "f0" if mark is None or value >= mark else "f1"
         parts += [
             _text(LEFT - 8, top + BAR / 2 + 4, name, "end"),
             f'<rect class="{color}" x="{LEFT}" y="{top}" width="{value * scale:.1f}" '
             f'height="{BAR}" rx="3"/>',
             _text(LEFT + value * scale + 6, top + BAR / 2 + 4, f"{value:.2f}", "start"),
         ]
-    at = LEFT + mark * scale
-    return _svg(height, title, [*parts, _line(at, 0, at, height, "whisker")])
+    if mark is not None:
+        at = LEFT + mark * scale
+        parts.append(_line(at, 0, at, height, "whisker"))
+    return _svg(height, title, parts)
 
 
 def _lines(shown: Sequence[RunnerReport]) -> str:

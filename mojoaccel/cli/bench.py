@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from mojoaccel.bench.report import BenchReport
     from mojoaccel.errors import MojoaccelError
 
+TOOLS = (
+    *("what", "profile", "trace", "calibrate", "suite", "only", "warm_cache"),
+    *("server", "clients", "rate", "shape", "wire", "api_key_file", "tls_ca"),
+)
+"""Parameters that choose another measurement, or belong to one."""
 COMPILE_OPTIONS = ("optimization", "dtype", "dynamic", "target", "verbose", "json")
 
 
@@ -96,14 +101,37 @@ def bench_command(
     warm_cache: Annotated[
         bool, typer.Option("--warm-cache", help="With --suite: reuse what was compiled before.")
     ] = False,
+    server: Annotated[
+        str, typer.Option(metavar="URL", help="Put a server under load; WHAT is its model's name.")
+    ] = "",
+    clients: Annotated[
+        str | None,
+        typer.Option(metavar="N,...", help="With --server: clients of a closed loop (1,8,32)."),
+    ] = None,
+    rate: Annotated[
+        str | None,
+        typer.Option(metavar="R,...", help="With --server: Poisson arrivals a second, open loop."),
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IN=1x128", help="With --server: shape of an input."),
+    ] = None,
+    wire: Annotated[
+        str, typer.Option(metavar="binary|json", help="With --server: how tensors are sent.")
+    ] = "binary",
+    api_key_file: Annotated[
+        str, typer.Option(metavar="FILE", help="With --server: its first key is sent.")
+    ] = "",
+    tls_ca: Annotated[
+        str, typer.Option(metavar="FILE", help="With --server: certificates to trust.")
+    ] = "",
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on stdout.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")] = False,
 ) -> None:
     """Time ARTIFACT or MODEL against PyTorch and others, each in a process of its own."""
-    tools = ("what", "profile", "trace", "calibrate", "suite", "only", "warm_cache")
-    given = {k.replace("_", "-"): v for k, v in locals().items() if k not in (*tools, "tools")}
+    given = {k.replace("_", "-"): v for k, v in locals().items() if k not in TOOLS}
     given["at"] = tuple(at) if at else None
     given["dynamic"] = tuple(dynamic) if dynamic else None
     if calibrate:
@@ -111,8 +139,17 @@ def bench_command(
 
         calibrate_command(Console(json=json, verbose=verbose), threads or 0)
         return
+    if server:
+        from mojoaccel.cli.load import LoadRequest, load_command
+
+        asked = LoadRequest(
+            server, what, clients, rate, tuple(shape or ()), wire, api_key_file, tls_ca
+        )
+        run = BenchRun(what, given)
+        load_command(run.console, asked, run.values)
+        return
     if not what and not suite:
-        raise error("MA903", "bench needs an artifact, a model or --suite", hint="or --calibrate")
+        raise error("MA903", "bench needs an artifact, a model, --suite or --server")
     run = BenchRun(what, given)
     if suite:
         from mojoaccel.cli.suite import suite_command
