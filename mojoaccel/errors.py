@@ -403,6 +403,12 @@ CODES: dict[str, ErrorInfo] = {
         "The artifact is not signed with the key that is required.",
         "compile it with --sign KEY.pem, or sign it again after changing it",
     ),
+    "MA714": ErrorInfo(
+        "ray-failed",
+        _E.ENVIRONMENT,
+        "Ray could not start the replicas.",
+        "`ray status` and its logs say why; artifacts must lie at one path on all nodes",
+    ),
     # 8: bench
     "MA801": ErrorInfo(
         "too-slow",

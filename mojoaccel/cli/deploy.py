@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mojoaccel.cli.console import Console
+from mojoaccel.errors import error
 
 if TYPE_CHECKING:
-    from mojoaccel.serve.options import ServeOptions
+    from mojoaccel.serve.options import Scaling, ServeOptions
+    from mojoaccel.serve.server import Address
 
 NEEDED = ("uvicorn", "uvloop", "httptools", "orjson", "prometheus_client")
 
@@ -46,6 +48,22 @@ def deploy_command(
     require_signature: Annotated[
         Path | None, typer.Option(metavar="PUBLIC.pem", help="Only artifacts signed with it.")
     ] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", help="ray: replicas by Ray Serve, HTTP only.")
+    ] = "local",
+    replicas: Annotated[
+        str, typer.Option(metavar="N|MIN:MAX", help="With ray, kserve; MIN:MAX lets it scale.")
+    ] = "1",
+    target_ongoing: Annotated[
+        float, typer.Option(min=0.1, help="With ray: requests a replica should have under way.")
+    ] = 8.0,
+    emit: Annotated[
+        str, typer.Option(metavar="kserve", help="Print KServe manifests and a Dockerfile.")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="With --emit: folder to build from.")
+    ] = None,
+    image: Annotated[str, typer.Option(help="With --emit: the image's name.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="Follow the folders' content.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Start, check, stop.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Only check the options.")] = False,
@@ -53,8 +71,10 @@ def deploy_command(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")] = False,
 ) -> None:
     """Serve ARTIFACTs over the Open Inference Protocol v2 and the OpenAI API."""
-    require_extra()
-    from mojoaccel.serve.options import ServeOptions
+    if engine not in ("local", "ray"):
+        raise error("MA903", f"--engine is local or ray, not {engine}")
+    require_extra(engine)
+    from mojoaccel.serve.options import Scaling, ServeOptions
 
     console = Console(json=json, verbose=verbose)
     options = ServeOptions(
@@ -80,15 +100,22 @@ def deploy_command(
         signature_key=require_signature,
         watch=watch,
     )
+    scaling = Scaling.of(replicas, target_ongoing)
+    if emit:
+        _emit(console, options, scaling, emit, image, output)
+        return
     if check:
         _check(console, options)
         return
-    code = _run(console, options, once=once)
+    if engine == "ray":
+        code = _run_on_ray(console, options, scaling, once=once)
+    else:
+        code = _run(console, options, once=once)
     if code:
         raise typer.Exit(code)
 
 
-def require_extra() -> None:
+def require_extra(engine: str) -> None:
     """Say which packages are missing, all at once.
 
     Raises:
@@ -96,11 +123,10 @@ def require_extra() -> None:
     """
     import importlib.util
 
-    from mojoaccel.errors import error
-
-    missing = [n for n in NEEDED if importlib.util.find_spec(n) is None]
+    needed = (*NEEDED, "ray") if engine == "ray" else NEEDED
+    missing = [n for n in needed if importlib.util.find_spec(n) is None]
     if missing:
-        hint = "pip install 'mojoaccel[serve]'"
+        hint = f"pip install 'mojoaccel[{'ray' if engine == 'ray' else 'serve'}]'"
         raise error("MA209", f"deploy needs {', '.join(missing)}", hint=hint)
 
 
@@ -110,8 +136,6 @@ def read_keys(path: Path) -> tuple[bytes, ...]:
     Raises:
         MojoaccelError: MA712, it cannot be read or holds none.
     """
-    from mojoaccel.errors import error
-
     try:
         lines = [line.strip() for line in path.read_bytes().splitlines()]
     except OSError as e:
@@ -133,24 +157,64 @@ def _check(console: Console, options: ServeOptions) -> None:
     console.say(f"the configuration is valid; models: {', '.join(names)}")
 
 
+def _emit(
+    console: Console,
+    options: ServeOptions,
+    scaling: Scaling,
+    kind: str,
+    reference: str,
+    place: Path | None,
+) -> None:
+    from mojoaccel.serve.kubernetes import Image, files, write_context
+
+    if kind != "kserve":
+        raise error("MA903", f"--emit is kserve, not {kind}")
+    if options.api_keys or options.tls_cert or options.signature_key:
+        hint = "mount the files as secrets, and add the option to the container's args"
+        raise error("MA903", "key files do not go into an image", hint=hint)
+    image = Image.of(options, reference, scaling.least, scaling.most)
+    made = files(image)
+    if place is not None:
+        write_context(image, place)
+    if console.json:
+        console.document("deploy", {"ok": True, "image": image.reference, "files": made})
+    elif place is not None:
+        console.say(f"docker build -t {image.reference} {place}")
+        console.say(f"kubectl apply -f {place / 'inferenceservice.yaml'}")
+    else:
+        for name, text in made.items():
+            console.data(f"# {name}\n{text}")
+
+
 def _run(console: Console, options: ServeOptions, *, once: bool) -> int:
+    from mojoaccel.serve.server import run_server
+
+    return run_server(options, lambda a: _announce(console, a), once=once)
+
+
+def _run_on_ray(console: Console, options: ServeOptions, scaling: Scaling, *, once: bool) -> int:
+    from mojoaccel.serve.ray_engine import run_on_ray
+
+    if options.watch or options.metrics_port >= 0:
+        given = "--watch" if options.watch else "--metrics-port"
+        hint = "deploy again to change the models; Ray has metrics of its own"
+        raise error("MA903", f"{given} does not go with --engine ray", hint=hint)
+    return run_on_ray(options, scaling, lambda a: _announce(console, a), once=once)
+
+
+def _announce(console: Console, address: Address) -> None:
     import json as text
 
-    from mojoaccel.serve.server import Address, run_server
-
-    def announce(address: Address) -> None:
-        if console.json:
-            content: dict[str, Any] = {
-                "schema_version": 1,
-                "command": "deploy",
-                "ok": True,
-                "url": address.url,
-                "grpc": address.grpc,
-                "models": list(address.models),
-            }
-            console.data(text.dumps(content))  # one line, for scripts that read lines
-            return
-        grpc = f", gRPC on {address.grpc}" if address.grpc else ""
-        console.say(f"serving {', '.join(address.models)} on {address.url}{grpc}")
-
-    return run_server(options, announce, once=once)
+    if console.json:
+        content: dict[str, Any] = {
+            "schema_version": 1,
+            "command": "deploy",
+            "ok": True,
+            "url": address.url,
+            "grpc": address.grpc,
+            "models": list(address.models),
+        }
+        console.data(text.dumps(content))  # one line, for scripts that read lines
+        return
+    grpc = f", gRPC on {address.grpc}" if address.grpc else ""
+    console.say(f"serving {', '.join(address.models)} on {address.url}{grpc}")

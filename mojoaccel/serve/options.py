@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mojoaccel.errors import error
+
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
@@ -32,6 +34,7 @@ class ServeOptions:
         api_keys: Accepted keys; empty means that none is asked for.
         signature_key: Public ed25519 key (PEM) that artifacts must be signed with.
         watch: Load and unload as the folders' content changes.
+        fixed: Refuse requests to load and unload models: this is one of several replicas.
     """
 
     paths: tuple[Path, ...]
@@ -55,3 +58,35 @@ class ServeOptions:
     api_keys: tuple[bytes, ...] = ()
     signature_key: Path | None = None
     watch: bool = False
+    fixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """How many replicas there are.
+
+    Attributes:
+        least: Replicas at least.
+        most: Replicas at most; more than `least` makes Ray scale between them.
+        ongoing: Requests under way that a replica should have, for scaling.
+    """
+
+    least: int = 1
+    most: int = 1
+    ongoing: float = 8.0
+
+    @staticmethod
+    def of(text: str, ongoing: float) -> Scaling:
+        """Read ``2`` or ``1:8``.
+
+        Raises:
+            MojoaccelError: MA903.
+        """
+        first, _, last = text.partition(":")
+        try:
+            least, most = int(first), int(last or first)
+        except ValueError as e:
+            raise error("MA903", f"--replicas takes 2 or 1:8, not {text}") from e
+        if not 1 <= least <= most:
+            raise error("MA903", f"--replicas {text}: 1 or more, the smaller first")
+        return Scaling(least, most, ongoing)

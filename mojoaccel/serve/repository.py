@@ -159,6 +159,7 @@ class Repository:
         Raises:
             Refusal: There is no such model, or it cannot be loaded (400).
         """
+        self._check_changeable()
         self._discover()
         found = [e for e in self.entries.values() if e.name == name]
         if not found:
@@ -176,12 +177,17 @@ class Repository:
         Raises:
             Refusal: There is no such model (400).
         """
+        self._check_changeable()
         found = [e for e in self.entries.values() if e.name == name]
         if not found:
             raise bad(f"failed to unload '{name}': no such model in the repository")
         for entry in found:
             entry.wanted = False
             self._drop(entry, "unloaded")
+
+    def _check_changeable(self) -> None:
+        if self.options.fixed:
+            raise bad("models of replicas are changed by deploying again")
 
     def find(self, name: str, version: str = "") -> ServedModel:
         """Return a loaded model; without a version the highest.

@@ -119,7 +119,7 @@ def run_server(
 
 async def _serve(options: ServeOptions, announce: Callable[[Address], None], *, once: bool) -> int:
     check_tls(options)
-    repository = Repository(options, _signature_check(options))
+    repository = Repository(options, signature_check(options))
     service = Service(options, repository)
     repository.look()
     http = bind(options.host, options.port)
@@ -142,7 +142,7 @@ async def _serve(options: ServeOptions, announce: Callable[[Address], None], *, 
         stop.listen()
         gc.freeze()
         names = tuple(sorted({m.name for m in repository.loaded()}))
-        announce(Address(_url(options, http), grpc_address, names))
+        announce(Address(address_url(options, http.getsockname()[1]), grpc_address, names))
         if not once:
             await stop.asked.wait()
         service.draining = True
@@ -243,15 +243,21 @@ def _metrics_server(options: ServeOptions, service: Service) -> Any:
     return server
 
 
-def _url(options: ServeOptions, http: socket.socket) -> str:
+def address_url(options: ServeOptions, port: int) -> str:
+    """Return the URL of HTTP."""
     scheme = "https" if options.tls_cert else "http"
     host = f"[{options.host}]" if ":" in options.host else options.host
-    return f"{scheme}://{host}:{http.getsockname()[1]}"
+    return f"{scheme}://{host}:{port}"
 
 
-def _signature_check(options: ServeOptions) -> Any:
+def signature_check(options: ServeOptions) -> Any:
+    """Return what refuses artifacts that are not signed as the options demand, if they do.
+
+    Raises:
+        MojoaccelError: MA712, the key cannot be read.
+    """
     if options.signature_key is None:
         return None
-    from mojoaccel.artifact.signing import signature_check
+    from mojoaccel.artifact import signing
 
-    return signature_check(options.signature_key)
+    return signing.signature_check(options.signature_key)
