@@ -164,13 +164,21 @@ def run_on_ray(
 
 
 def _join(options: ServeOptions, scaling: Scaling) -> bool:
-    """Connect to a running cluster, or start one here; return whether there was one."""
+    """Connect to a running cluster, or start one here; return whether there was one.
+
+    Raises:
+        MojoaccelError: MA714, the cluster that RAY_ADDRESS names cannot be reached.
+    """
     import ray
 
     quiet = {"log_to_driver": False, "logging_level": "error"}
-    with contextlib.suppress(ConnectionError):
-        ray.init(address=environment("RAY_ADDRESS") or "auto", **quiet)
+    named = environment("RAY_ADDRESS")
+    try:
+        ray.init(address=named or "auto", **quiet)
         return True
+    except (ConnectionError, RuntimeError) as e:
+        if named:
+            raise error("MA714", f"the Ray cluster at {named} cannot be reached: {e}") from e
     # Room for every replica twice, as while they are replaced.
     processors = 2 * scaling.most * (options.threads or 1) * (options.instances or 1)
     ray.init(address="local", num_cpus=processors, include_dashboard=False, **quiet)

@@ -71,6 +71,8 @@ def test_a_ray_of_its_own(artifacts, expected):
     try:
         first = process.stdout.readline()
         assert first, process.stderr.read().decode()
+        if first.strip() == b"{":  # an error's document has several lines
+            raise AssertionError(process.stdout.read().decode())
         found = json.loads(first)
         url = found["url"]
         assert found["models"] == ["net"] and found["grpc"] is None
