@@ -1,7 +1,7 @@
 """Describes the processor and the memory in full, for people: ``mojoaccel detect``.
 
-Three sources are read and compared: /proc/cpuinfo, the CPUID instruction as py-cpuinfo runs it, and
-sysfs. What none of them tells is None; nothing is estimated.
+Four sources are read and compared: /proc/cpuinfo, sysfs, the CPUID instruction, and py-cpuinfo.
+What none of them tells is None; nothing is estimated.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from mojoaccel.artifact.limits import memory_limit
+from mojoaccel.targets.cpuid import ask_processor
+from mojoaccel.targets.features import feature_table
 from mojoaccel.targets.probe import CPUINFO, Machine, read_cpuinfo, usable_cores
 
 SYSTEM = Path("/sys/devices/system")
@@ -88,7 +90,7 @@ def describe_cpu(machine: Machine) -> dict[str, Any]:
         "simd": {"level": simd.level, "register_bits": simd.bits, "lanes": dict(simd.lanes)},
         "features": {name: (flag in raw) if known else None for name, flag in table.items()},
         "amx_permitted": amx,
-        "disagreements": cross_check(machine),
+        "disagreements": [*compare_with_processor(machine), *cross_check(machine)],
     }
 
 
@@ -170,6 +172,24 @@ def cross_check(machine: Machine) -> list[str]:
     if vendor and machine.vendor and vendor != machine.vendor:
         found.append(f"py-cpuinfo reads vendor {vendor}, the system {machine.vendor}")
     return found
+
+
+def compare_with_processor(machine: Machine) -> list[str]:
+    """Compare the system's flags with the processor's own; return the differences."""
+    answer = ask_processor()
+    if answer is None or not machine.flags:
+        return []
+    hidden = {f for f in answer.flags if f.startswith("amx") and machine.amx_permitted is False}
+    watched = set(feature_table("x86_64"))
+    lines = []
+    for flags, text in (
+        (answer.flags - machine.flags - hidden, "only the processor (CPUID) reports {}"),
+        (watched & machine.flags - answer.flags - answer.disabled, "only the system reports {}"),
+        (answer.disabled, "the processor has {}, but the system has not enabled the registers"),
+    ):
+        if flags:
+            lines.append(text.format(", ".join(sorted(flags))))
+    return lines
 
 
 def _apple_name() -> str | None:

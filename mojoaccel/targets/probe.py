@@ -19,6 +19,21 @@ from mojoaccel.targets.base import make_target, read_target
 from mojoaccel.targets.features import CPU_CHOICE, consistent
 
 CPUINFO = Path("/proc/cpuinfo")
+ARM_VENDORS = {
+    "0x41": "ARM", "0x46": "Fujitsu", "0x48": "HiSilicon", "0x4e": "NVIDIA", "0x51": "Qualcomm",
+    "0x61": "Apple", "0x6d": "Microsoft", "0xc0": "Ampere",
+}  # fmt: skip
+ARM_PARTS = {
+    ("0x41", "0xd08"): "Cortex-A72", ("0x41", "0xd0b"): "Cortex-A76",
+    ("0x41", "0xd0c"): "Neoverse-N1", ("0x41", "0xd40"): "Neoverse-V1",
+    ("0x41", "0xd49"): "Neoverse-N2", ("0x41", "0xd4f"): "Neoverse-V2",
+    ("0x41", "0xd84"): "Neoverse-V3", ("0x41", "0xd8e"): "Neoverse-N3",
+    ("0x46", "0x001"): "A64FX", ("0x48", "0xd01"): "Kunpeng-920", ("0xc0", "0xac3"): "Ampere-1",
+    ("0x61", "0x022"): "Apple M1", ("0x61", "0x023"): "Apple M1",
+    ("0x61", "0x032"): "Apple M2", ("0x61", "0x033"): "Apple M2",
+}  # fmt: skip
+"""Implementer and part in /proc/cpuinfo -> names, as util-linux's lscpu prints them."""
+
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -104,6 +119,7 @@ def probe() -> Machine:
     flags = frozenset((said.get("flags") or said.get("Features") or "").split())
     if not flags:
         flags, said = _from_cpuinfo_package(said)
+    vendor, model = _arm_name(said)
     permitted = None
     if "amx_tile" in flags:
         permitted = request_amx()
@@ -111,8 +127,8 @@ def probe() -> Machine:
             flags = frozenset(f for f in flags if not f.startswith("amx"))
     return Machine(
         arch,
-        said.get("vendor_id"),
-        said.get("model name"),
+        said.get("vendor_id") or vendor,
+        said.get("model name") or model,
         flags,
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         cpu_quota(),
@@ -134,6 +150,13 @@ def read_cpuinfo(text: str) -> dict[str, str]:
         if colon:
             found[key.strip()] = value.strip()
     return found
+
+
+def _arm_name(said: dict[str, str]) -> tuple[str | None, str | None]:
+    """Return vendor and model of an Arm processor, which tells only numbers."""
+    vendor = ARM_VENDORS.get(said.get("CPU implementer", ""))
+    key = (said.get("CPU implementer", ""), said.get("CPU part", ""))
+    return vendor, ARM_PARTS.get(key)
 
 
 def _from_cpuinfo_package(fields: dict[str, str]) -> tuple[frozenset[str], dict[str, str]]:

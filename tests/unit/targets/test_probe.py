@@ -53,6 +53,16 @@ def test_virtual_machine_without_amx():
     assert read_target(str(target)) == target
 
 
+def test_arm_server_is_named(monkeypatch, tmp_path):
+    (tmp_path / "cpuinfo").write_text(
+        GRAVITON3.replace("CPU part", "CPU implementer\t: 0x41\nCPU part")
+    )
+    monkeypatch.setattr(probe, "CPUINFO", tmp_path / "cpuinfo")
+    machine = probe.probe()
+    assert (machine.vendor, machine.model) == ("ARM", "Neoverse-V1")
+    assert {"sve", "bf16", "i8mm"} <= machine.flags
+
+
 def test_arm_server():
     target = probe.host_target("aarch64", flags_of(GRAVITON3))
     assert (target.cpu, target.features) == ("neoverse-v1", ())
