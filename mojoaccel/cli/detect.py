@@ -17,6 +17,7 @@ def detect_command(
 ) -> None:
     """Show the machine and the toolchain as mojoaccel sees them, and the target string."""
     from mojoaccel.doctor.inventory import take_inventory
+    from mojoaccel.doctor.report import wrap
 
     console = Console(json=json)
     with console.working() as show:
@@ -29,9 +30,10 @@ def detect_command(
         console.data(title)
         width = max(len(name) for name, _ in rows)
         for name, value in rows:
-            console.data(f"  {name:<{width}}  {value}")
+            head = f"  {name:<{width}}  "
+            console.data("\n".join(wrap(value, head, " " * len(head))))
     for warning in found["warnings"]:
-        console.data(f"warning: {warning}")
+        console.data("\n".join(wrap(warning, "warning: ", " " * 9)))
 
 
 def sections(found: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -67,9 +69,10 @@ def _cpu_rows(cpu: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("cores", cores),
         ("usable here", f"{cpu['usable_cores']} (affinity {cpu['affinity_cores']}, {quota})"),
         ("NUMA nodes", _text(cpu["numa_nodes"])),
-        ("frequency", f"{_text(mhz['current'])} MHz now, {_text(mhz['maximum'])} MHz at most"),
-        *((f"{n} cache", _size(size)) for n, size in cpu["cache_bytes"].items()),
-        ("vectors", f"{_text(simd['level'])}, {width}" + (f": lanes {per}" if per else "")),
+        ("frequency", f"{_megahertz(mhz['current'])} now, highest {_megahertz(mhz['maximum'])}"),
+        *((f"{n} cache", _cache_size(size)) for n, size in cpu["cache_bytes"].items()),
+        ("vectors", f"{_text(simd['level'])}, {width}"),
+        ("lanes", per or "unknown"),
         ("features", ", ".join(yes) or "none of those looked for"),
         ("without", ", ".join(no) or "-"),
     ]
@@ -108,11 +111,15 @@ def _toolchain_rows(tools: Mapping[str, Any]) -> list[tuple[str, str]]:
         how = f"{used['reason']}, by {used['install_method'] or 'unknown means'}"
         rows = [("mojo", f"{used['version']} ({used['commit']}), {how}")]
     for program in tools["mojo"]["programs"]:
-        mark = "used" if program["used"] else program["kind"]
-        rows.append(("", f"{program['path']}: {mark}"))
+        version = f" {program['version']}" if program["version"] else ""
+        mark = "used" if program["used"] else f"{program['kind']}{version}"
+        rows.append(("", f"{mark}: {program['path']}"))
     pairing = tools["max"]["pairing"]
-    fits = {True: "fits", False: "does not fit", None: "unknown"}[pairing["fits"]]
-    rows.append(("max", f"{_text(tools['max']['version'], 'not installed')}, pairing {fits}"))
+    fits = {True: "fits this mojo", False: "does not fit this mojo", None: "pairing unknown"}
+    version = tools["max"]["version"]
+    rows.append(("max", f"{version}, {fits[pairing['fits']]}" if version else "not installed"))
+    rows += [("", program["path"]) for program in tools["max"]["programs"]]
+    rows += [("", line) for line in pairing["wrong"]]
     python = tools["python"]
     rows += [
         ("linker", _text(tools["linker"])),
@@ -122,6 +129,17 @@ def _toolchain_rows(tools: Mapping[str, Any]) -> list[tuple[str, str]]:
         *((n, _text(python["packages"][n], "not installed")) for n in ("numpy", "torch")),
     ]
     return rows
+
+
+def _megahertz(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.0f} MHz"
+
+
+def _cache_size(value: int | None) -> str:
+    """Print a cache's size in binary units, as its maker does."""
+    if value is None:
+        return "unknown"
+    return f"{value / (1 << 20):g} MiB" if value >= 1 << 20 else f"{value / 1024:g} KiB"
 
 
 def _size(value: int | None) -> str:

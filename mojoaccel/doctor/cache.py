@@ -35,7 +35,7 @@ def home(facts: Facts) -> Outcome:
         expected="HOME is set, and everything below it may be looked up",
         hint="by itself Mojo 1.2.0 hangs or fails here; set HOME to a folder that you can search",
         fix="export HOME=$(getent passwd $(id -u) | cut -d: -f6)",
-        reference="modular/modular#5153",
+        reference="HomericIntelligence/Odyssey#5217",
     )
 
 
@@ -55,6 +55,7 @@ def cache(facts: Facts) -> Outcome:
             repair=Repair(
                 f"write cache folder {place} into {user_cache_file()}",
                 lambda: set_user_cache(place),
+                asks=outside_home(user_cache_file()),
             ),
         )
     return _judged(root, "the cache is writable")
@@ -80,6 +81,17 @@ def compiler_cache(facts: Facts) -> Outcome:
 
 def temporary(facts: Facts) -> Outcome:
     """Write temporary files, and see whether libraries may be loaded from there."""
+    chosen = environment("TMPDIR")
+    if chosen and (problem := _passed_over(Path(chosen))):
+        return warned(
+            "TMPDIR cannot be used",
+            problem,
+            f"Python's files go to {tempfile.gettempdir()} instead",
+            expected="a writable folder with room, or unset",
+            hint="`mojo build` says: unable to write temporary files for linking",
+            fix="unset TMPDIR" if os.path.isdir(chosen) else f"mkdir -p {chosen}",
+            repair=None if os.path.lexists(chosen) else _make_folder(Path(chosen)),
+        )
     root = Path(tempfile.gettempdir())
     problem = _write_problem(root)
     if problem:
@@ -126,9 +138,32 @@ def _judged(folder: Path, summary: str) -> Outcome:
             *evidence,
             expected="1 GB",
             fix="mojoaccel cache clear",
-            repair=Repair(f"empty mojoaccel's own cache in {cache_root()}", clear_cache),
+            repair=Repair(
+                f"empty mojoaccel's own cache in {cache_root()}",
+                clear_cache,
+                asks=outside_home(cache_root()),
+            ),
         )
     return passed(summary, *evidence)
+
+
+def _passed_over(chosen: Path) -> str:
+    """Return why Python does not use the folder of TMPDIR; programs it starts still do."""
+    if not chosen.is_dir():
+        return f"{chosen}: no such folder"
+    return _write_problem(chosen)
+
+
+def _make_folder(place: Path) -> Repair:
+    return Repair(
+        f"make the folder {place}", lambda: place.mkdir(parents=True), asks=outside_home(place)
+    )
+
+
+def outside_home(place: Path) -> bool:
+    """Say whether a place is not below the user's home: `--fix` asks before it touches that."""
+    home = environment("HOME")
+    return not (home and place.absolute().is_relative_to(home))
 
 
 def clear_cache() -> None:

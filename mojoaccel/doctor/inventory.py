@@ -12,7 +12,7 @@ from mojoaccel.targets.features import feature_table
 from mojoaccel.targets.gpu import LEAST_DRIVER, GpuReport, read_gpus
 from mojoaccel.targets.gpu_other import describe_others
 from mojoaccel.targets.probe import detect, probe
-from mojoaccel.toolchain.inventory import describe_toolchain
+from mojoaccel.toolchain.inventory import ANSWER_SECONDS, describe_toolchain
 from mojoaccel.toolchain.mojo import effective_target, find_compiler
 
 
@@ -56,7 +56,7 @@ def take_inventory(target: str = "cpu", mojo: str | None = None) -> dict[str, An
 
 def _compiler_target(mojo: str | None) -> dict[str, str | None] | None:
     try:
-        return effective_target(find_compiler(mojo))
+        return effective_target(find_compiler(mojo, ANSWER_SECONDS))
     except MojoaccelError:
         return None
 

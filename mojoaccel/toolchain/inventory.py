@@ -25,6 +25,7 @@ from mojoaccel.toolchain.mojo import (
     programs_on_path,
 )
 
+ANSWER_SECONDS = 8.0
 PACKAGES = ("mojo", "mojo-compiler", "mojo-compiler-mojo-libs", "max", "max-core", "modular")
 PYTHON_PACKAGES = ("numpy", "torch", "transformers", "safetensors", "onnxruntime", "openvino")
 ORIGINS = {
@@ -70,7 +71,7 @@ def describe_toolchain(chosen: str | None = None) -> dict[str, Any]:
 
 def _find(chosen: str | None) -> tuple[MojoCompiler | None, str | None]:
     try:
-        return find_compiler(chosen), None
+        return find_compiler(chosen, ANSWER_SECONDS), None
     except MojoaccelError as e:
         return None, f"{e.code} {e.diagnostics[0].message}"
 
@@ -87,11 +88,11 @@ def _used(compiler: MojoCompiler) -> dict[str, Any]:
 
 def mojo_programs(chosen: str | None, used: MojoCompiler | None) -> list[dict[str, Any]]:
     """Return every program called mojo, in the order they are looked at."""
-    places = list(candidates(chosen))
-    known = {path for path, _ in places}
-    places += [(p, "PATH") for p in programs_on_path("mojo") if p not in known]
+    places: dict[Path, str] = {}
+    for path, origin in (*candidates(chosen), *((p, "PATH") for p in programs_on_path("mojo"))):
+        places.setdefault(path, origin)
     rows = []
-    for path, origin in places:
+    for path, origin in places.items():
         identity = identify(path)
         version = commit = None
         if identity.kind == "modular":
