@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mojoaccel.artifact.check_arrays import draw
 from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.ir.dims import Dim, evaluate
 from mojoaccel.ir.graph import Value
@@ -231,9 +232,10 @@ def _random_input(
     if example is not None and example.size and not np.isfinite(widen(example, dtype)).all():
         # A mask of zeros and infinities: only values that the user showed make sense.
         return rng.choice(example.reshape(-1), shape).astype(example.dtype)
-    drawn = rng.standard_normal(shape)
+    drawn = draw(shape, rng.standard_normal)
     if dtype.kind == "c":
-        return (drawn + 1j * rng.standard_normal(shape)).astype(dtype.numpy)
+        both: Array = drawn + 1j * rng.standard_normal(shape)
+        return both.astype(dtype.numpy)
     return narrow(drawn, dtype)
 
 

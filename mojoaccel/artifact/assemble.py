@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from mojoaccel.artifact.check_arrays import write_arrays
 from mojoaccel.artifact.hashing import file_digest
 from mojoaccel.artifact.manifest import FileSpec, Manifest, TensorSpec
 from mojoaccel.artifact.weights import write_weights_file
@@ -83,9 +84,8 @@ def add_check(
     for number, (sizes, inputs, expected, allowed) in enumerate(cases):
         place = folder / "check" / str(number)
         place.mkdir(parents=True, exist_ok=True)
-        for kind, arrays in (("input", inputs), ("output", expected)):
-            for index, array in enumerate(arrays):
-                np.save(place / f"{kind}_{index}.npy", array, allow_pickle=False)
+        write_arrays(place, "input", inputs)
+        write_arrays(place, "output", expected)
         entries.append(
             {
                 "folder": f"check/{number}",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mojoaccel.artifact.archive import open_folder
+from mojoaccel.artifact.check_arrays import read_arrays
 from mojoaccel.artifact.manifest import Manifest, read_manifest
 from mojoaccel.bench.accuracy import Reference, judge, own_error
 from mojoaccel.bench.baselines import BASELINES
@@ -31,6 +32,7 @@ from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.ir.types import BY_TORCH
 from mojoaccel.loading import is_reference
 from mojoaccel.paths import cache_root
+from mojoaccel.runtime.check import shapes_of
 
 if TYPE_CHECKING:
     from mojoaccel.example import Example
@@ -236,7 +238,9 @@ class _Bench:
         if not self.manifest.check or self.request.sizes:
             return Reference(dtypes, [], None, "none")
         case = self.manifest.check[-1]
-        return Reference(dtypes, _stored(self.artifact, case, "output"), None, "check")
+        shapes = shapes_of(self.manifest.outputs, case)
+        answers = read_arrays(self.artifact / case["folder"], "output", shapes)
+        return Reference(dtypes, answers, None, "check")
 
     def _read(self, contenders: Sequence[Contender], reference: Reference) -> list[RunnerReport]:
         eager = next((c for c in contenders if c.name == "eager" and c.rounds), None)
@@ -282,7 +286,9 @@ class _Bench:
 def artifact_inputs(folder: Path, manifest: Manifest) -> Inputs:
     """Return the largest inputs that the artifact carries, or drawn ones where it has none."""
     if manifest.check:
-        arrays = _stored(folder, manifest.check[-1], "input")
+        case = manifest.check[-1]
+        shapes = shapes_of(manifest.inputs, case)
+        arrays = read_arrays(folder / case["folder"], "input", shapes)
     else:
         arrays = [_drawn(t.dtype, t.shape, manifest) for t in manifest.inputs]
     return Inputs(
@@ -305,11 +311,6 @@ def _drawn(dtype: str, shape: Sequence[int | str], manifest: Manifest) -> Any:
     sizes = {n: max(low, min(8, high or 8)) for n, (low, high) in manifest.dims.items()}
     concrete = tuple(evaluate(s, sizes) for s in shape)
     return draw(BY_TORCH[dtype], concrete, (0, 1), np.random.default_rng(0))
-
-
-def _stored(folder: Path, case: Mapping[str, Any], kind: str) -> list[Any]:
-    place = folder / case["folder"]
-    return [np.load(place / f"{kind}_{i}.npy") for i in range(case[f"{kind}s"])]
 
 
 def _absolute(path: str) -> str:

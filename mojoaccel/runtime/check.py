@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mojoaccel.artifact.check_arrays import read_arrays
 from mojoaccel.artifact.manifest import Manifest, TensorSpec
 from mojoaccel.errors import error
 from mojoaccel.runtime.session import Session
@@ -47,8 +48,9 @@ def verify_check(session: Session) -> list[CheckRow]:
     rows = []
     for case in cases:
         place = session.path / str(case["folder"])
-        inputs = read_arrays(place, "input", int(case["inputs"]))
-        expected = read_arrays(place, "output", int(case["outputs"]))
+        manifest = session.manifest
+        inputs = read_arrays(place, "input", shapes_of(manifest.inputs, case))
+        expected = read_arrays(place, "output", shapes_of(manifest.outputs, case))
         session.reset()
         got = session.run_flat(inputs)
         specs = session.manifest.outputs
@@ -59,16 +61,10 @@ def verify_check(session: Session) -> list[CheckRow]:
     return rows
 
 
-def read_arrays(place: Path, kind: str, count: int) -> list[Array]:
-    """Read the arrays of a case.
-
-    Raises:
-        MojoaccelError: MA601, a file is missing or damaged.
-    """
-    try:
-        return [np.load(place / f"{kind}_{i}.npy", allow_pickle=False) for i in range(count)]
-    except (OSError, ValueError) as e:
-        raise error("MA601", f"{place.name} cannot be read: {e}") from e
+def shapes_of(specs: Sequence[TensorSpec], case: Mapping[str, Any]) -> list[tuple[int, ...]]:
+    """Return the shapes that tensors have in a check case."""
+    sizes = {k: int(v) for k, v in case["sizes"].items()}
+    return [tuple(evaluate(n, sizes) for n in spec.shape) for spec in specs]
 
 
 def distance(mine: Array, truth: Array, dtype: str) -> float:
@@ -108,7 +104,8 @@ def random_inputs(
     if manifest.check:
         case = manifest.check[-1]
         dims |= {k: int(v) for k, v in case["sizes"].items()}
-        samples = read_arrays(folder / str(case["folder"]), "input", int(case["inputs"]))
+        shapes = shapes_of(manifest.inputs, case)
+        samples = read_arrays(folder / str(case["folder"]), "input", shapes)
     for spec in manifest.inputs:
         if spec.name in given:
             for size, got in zip(spec.shape, given[spec.name].shape, strict=False):
