@@ -195,7 +195,25 @@ def maccel_close(session: Args) abi("C"):
 '''
 
 
-def entry_points(plan: Plan, weight_bytes: int, imports: set[tuple[str, str]]) -> list[str]:
+def always_read(plan: Plan, offsets: dict[str, int]) -> tuple[int, int]:
+    """Return the bytes of weights.bin from the first to the last weight of any product.
+
+    Tables that are only looked up are mostly used first, so they lie before.
+    """
+    ends = {
+        n: o + int(str(plan.buffers[n].numel)) * plan.buffers[n].dtype.size
+        for n, o in offsets.items()
+    }
+    calls = [c for g in plan.groups for c in g.calls if c.flops != 0]
+    read = {a.value.buffer for c in calls for a in c.args if a.kind == "ptr"} & ends.keys()
+    if not read:
+        return 0, 0
+    return min(offsets[n] for n in read), max(ends[n] for n in read)
+
+
+def entry_points(
+    plan: Plan, offsets: dict[str, int], weight_bytes: int, imports: set[tuple[str, str]]
+) -> list[str]:
     """Print the exported C functions.
 
     Raises:
@@ -205,12 +223,14 @@ def entry_points(plan: Plan, weight_bytes: int, imports: set[tuple[str, str]]) -
     names = ["close", "error", "open", "profile", "run", "shapes", "state"]
     imports |= {("maccel.entry", f"session_{n}") for n in names}
     imports |= {("maccel.libc", "Bytes"), ("maccel.types", "Args")}
-    opening = f"return session_open(folder, threads, result, {weight_bytes})"
+    begin, end = always_read(plan, offsets)
+    call = f"session_open(folder, threads, result, {weight_bytes}, {begin}, {end})"
+    opening = "\n".join(syntax.wrap(f"    return {call}")).lstrip()
     resetting = "return 0"
     if plan.states:
         opening = "\n    ".join(
             [
-                f"var status = session_open(folder, threads, result, {weight_bytes})",
+                "\n".join(syntax.wrap(f"    var status = {call}")).lstrip(),
                 "if status == 0:",
                 "    reset(Session(Args(unsafe_from_address=Int(result[unsafe_offset=0]))))",
                 "return status",

@@ -63,7 +63,7 @@ class ModulePrinter:
         body.extend(self._forward(list(zip(names, printed, strict=True))))
         for line in session_functions(self.plan, self.offsets, self.imports):
             body.append((line, None))
-        for line in entry_points(self.plan, self.weight_bytes, self.imports):
+        for line in entry_points(self.plan, self.offsets, self.weight_bytes, self.imports):
             body.append((line, None))
         head = self._head()
         text_lines = [*head, *(line for line, _ in body)]

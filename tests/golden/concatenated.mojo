@@ -104,7 +104,7 @@ def maccel_signature() abi("C") -> Bytes:
 @export("maccel_open")
 def maccel_open(folder: Bytes, threads: Int32, result: Args) abi("C") -> Int32:
     """Opens a session on the artifact in `folder`."""
-    return session_open(folder, threads, result, 0)
+    return session_open(folder, threads, result, 0, 0, 0)
 
 
 @export("maccel_output_shapes")

@@ -162,7 +162,7 @@ def maccel_signature() abi("C") -> Bytes:
 @export("maccel_open")
 def maccel_open(folder: Bytes, threads: Int32, result: Args) abi("C") -> Int32:
     """Opens a session on the artifact in `folder`."""
-    return session_open(folder, threads, result, 1920)
+    return session_open(folder, threads, result, 1920, 0, 1728)
 
 
 @export("maccel_output_shapes")

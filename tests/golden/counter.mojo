@@ -133,7 +133,7 @@ def maccel_signature() abi("C") -> Bytes:
 @export("maccel_open")
 def maccel_open(folder: Bytes, threads: Int32, result: Args) abi("C") -> Int32:
     """Opens a session on the artifact in `folder`."""
-    var status = session_open(folder, threads, result, 64)
+    var status = session_open(folder, threads, result, 64, 0, 0)
     if status == 0:
         reset(Session(Args(unsafe_from_address=Int(result[unsafe_offset=0]))))
     return status

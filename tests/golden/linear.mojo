@@ -126,7 +126,7 @@ def maccel_signature() abi("C") -> Bytes:
 @export("maccel_open")
 def maccel_open(folder: Bytes, threads: Int32, result: Args) abi("C") -> Int32:
     """Opens a session on the artifact in `folder`."""
-    return session_open(folder, threads, result, 6336)
+    return session_open(folder, threads, result, 6336, 0, 6272)
 
 
 @export("maccel_output_shapes")

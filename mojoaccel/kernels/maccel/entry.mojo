@@ -32,14 +32,19 @@ from maccel.session import (
     WITH_MEMORY,
 )
 from maccel.types import Args
-from maccel.weights import map_weights
+from maccel.weights import map_weights, populate_weights
 
 comptime Step = def(Session) thin -> None
 """One of the functions that an emitted module gives to `session_run`."""
 
 
 def session_open(
-    folder: Bytes, threads: Int32, result: Args, weight_bytes: Int
+    folder: Bytes,
+    threads: Int32,
+    result: Args,
+    weight_bytes: Int,
+    read_begin: Int,
+    read_end: Int,
 ) -> Int32:
     """Opens a session on an artifact's folder.
 
@@ -48,6 +53,8 @@ def session_open(
         threads: Threads to use; 0 or less is one per processor this process may use.
         result: Receives the session's handle.
         weight_bytes: Size that weights.bin must have; 0 for a model without weights.
+        read_begin: First byte of the weights that every run reads.
+        read_end: One past the last.
 
     Returns:
         OK, NO_WEIGHTS, WRONG_WEIGHTS or NO_MEMORY.
@@ -73,6 +80,12 @@ def session_open(
         release(Int(words[unsafe_offset=WEIGHTS]), weight_bytes)
         release(address, SESSION_BYTES)
         return NO_MEMORY
+    populate_weights(
+        Args(unsafe_from_address=pool),
+        Int(words[unsafe_offset=WEIGHTS]),
+        read_begin,
+        read_end,
+    )
     Session(words).profile().open()
     result[unsafe_offset=0] = Int64(address)
     return OK

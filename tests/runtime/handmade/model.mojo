@@ -160,7 +160,7 @@ def maccel_signature() abi("C") -> Bytes:
 @export("maccel_open")
 def maccel_open(folder: Bytes, threads: Int32, result: Args) abi("C") -> Int32:
     """Opens a session on the artifact in `folder`."""
-    var status = session_open(folder, threads, result, 3136)
+    var status = session_open(folder, threads, result, 3136, 0, 3136)
     if status == 0:
         reset(Session(Args(unsafe_from_address=Int(result[unsafe_offset=0]))))
     return status
@@ -194,7 +194,8 @@ def maccel_reset(session: Args) abi("C") -> Int32:
 
 @export("maccel_state")
 def maccel_state(session: Args, index: Int32, result: Args) abi("C") -> Int32:
-    """Gives address and bytes of a state, which hold until the session closes."""
+    """Gives address and bytes of a state, which hold until the session closes.
+    """
     return session_state(session, Int(index), 1, result)
 
 
