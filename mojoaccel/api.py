@@ -31,6 +31,7 @@ def compile(
     dtype: str | None = None,
     threads: int | None = None,
     target: str = "cpu",
+    engine: str = "mojo",
     output: str | Path | None = None,
     verify: bool = True,
     ops: Sequence[str | Path] = (),
@@ -46,6 +47,7 @@ def compile(
         dtype: ``f32`` keeps the module's types, ``bf16`` computes in bfloat16.
         threads: Threads of the session; chosen at load if None.
         target: As ``--target``.
+        engine: ``mojo`` or ``max`` (which needs the max package).
         output: Where the artifact goes; it is not kept if None.
         verify: Compare with PyTorch before anything is returned.
         ops: Files of operators of your own.
@@ -59,6 +61,7 @@ def compile(
         "dtype": dtype,
         "threads": threads,
         "target": target,
+        "engine": engine,
         "verify": verify,
         "ops": tuple(str(p) for p in ops) or None,
     }
@@ -67,7 +70,9 @@ def compile(
         settings = load_settings()
         defaults = Settings().values("compile", read_given("compile", given))
         values = {**defaults, "output": str(place)}
-        request = Request(_as_model(model, args, kwargs, dynamic_shapes), compile_options(values))
+        request = Request(
+            _as_model(model, args, kwargs, dynamic_shapes), compile_options(values), engine=engine
+        )
         cache = open_cache(settings.values("cache", {})["size"], _warn)
         report = Compiler(cache).compile(request, Delivery(values).receive)
         for found in report.warnings:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mojoaccel.config import BuildOptions
+from mojoaccel.engines.max.stages import check_graph
 from mojoaccel.errors import error
 from mojoaccel.job import Job
 from mojoaccel.placing import depfile_rule, place, place_folder, write_text
@@ -52,8 +53,7 @@ class Delivery:
         if self.values["bisect"]:
             self._bisect(job)
         if self.values["check"]:
-            graph = job.products["trace"].graph
-            self.operators = dict(Counter(node.op for node in graph.nodes).most_common())
+            self._count_operators(job)
         elif self.values["plan"]:
             self.commands = _commands(job)
             self.text = plan_text(job.products["optimize"], self.commands)
@@ -79,6 +79,7 @@ class Delivery:
             "ok": True,
             "model": report.name,
             "target": str(report.products["detect"]),
+            "engine": self.values["engine"],
             "simulated": report.products["detect"].name == "reference",
             "output": None if self.path is None else str(self.path),
             "stages": [asdict(s) for s in report.stages],
@@ -89,6 +90,8 @@ class Delivery:
         if plan is not None:
             content["groups"] = len(plan.groups)
             content["passes"] = [list(p) for p in plan.passes]
+        elif "build" in report.products:
+            content["passes"] = [list(p) for p in report.products["build"].passes]
         if "emit" in report.products:
             content["kernels"] = len(report.products["emit"].kernels)
         if "build" in report.products:
@@ -119,10 +122,15 @@ class Delivery:
         if "package" in products and self.path is not None:
             artifact: Artifact = products["package"]
             library = products["build"].size
+            made = (
+                f"{len(products['emit'].kernels)} kernels "
+                f"in {len(products['optimize'].groups)} groups"
+                if "emit" in products
+                else f"for {products['build'].compiler}"
+            )
             lines.append(
                 f"{self.path.name}: {artifact.size / 1e6:.1f} MB "
-                f"(library {library / 1e6:.2f} MB), {len(products['emit'].kernels)} kernels "
-                f"in {len(products['optimize'].groups)} groups"
+                f"(library {library / 1e6:.2f} MB), {made}"
             )
             lines.append(verification_line(artifact.manifest["verification"]))
         if self.compared is not None:
@@ -131,6 +139,17 @@ class Delivery:
         total = sum(s.seconds for s in report.stages)
         lines.append(f"{total:.2f} s" + (f" beside {setup}" if setup else ""))
         return lines
+
+    def _count_operators(self, job: Job) -> None:
+        """Count the calls of each operator, all of which can be compiled.
+
+        Raises:
+            MojoaccelError: MA203 and MA302, MAX takes some of them not.
+        """
+        if job.request.engine == "max":
+            check_graph(job)
+        graph = job.products["trace"].graph
+        self.operators = dict(Counter(node.op for node in graph.nodes).most_common())
 
     def _bisect(self, job: Job) -> None:
         """Compare every value inside the model with PyTorch's.

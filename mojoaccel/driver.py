@@ -18,6 +18,7 @@ from typing import Any
 
 from mojoaccel import stages
 from mojoaccel.cache import Cache
+from mojoaccel.engines.max import stages as max_stages
 from mojoaccel.errors import Diagnostic, error
 from mojoaccel.job import Job, Request
 from mojoaccel.stages import Stage
@@ -30,6 +31,9 @@ STAGES: tuple[Stage, ...] = (
     stages.BUILD,
     stages.PACKAGE,
 )
+ENGINES = {"mojo": STAGES, "max": max_stages.STAGES}
+"""The stages of each engine."""
+
 RESUME = {"graph.ir": "optimize", "plan.ir": "emit", "model.mojo": "build"}
 """Files that `compile` takes in place of a model, and the stage it then starts at."""
 
@@ -126,6 +130,8 @@ class Compiler:
     def _choose(self, job: Job, report: Report) -> list[Stage]:
         """Choose the stages to run, and read what an earlier compile saved of those before."""
         request = job.request
+        if request.engine != "mojo":
+            return _engine_stages(request)
         names = [s.name for s in STAGES]
         first = names.index(start_stage(request.model))
         target = request.options.detect.target.split(":")[0]
@@ -178,6 +184,26 @@ class Compiler:
         setup = sum(job.setup_seconds.values()) - before
         seconds = time.perf_counter() - began - setup
         return StageReport(stage.name, seconds, status, stage.describe(product), misses)
+
+
+def _engine_stages(request: Request) -> list[Stage]:
+    """Return the stages of another engine up to the last one asked for.
+
+    Raises:
+        MojoaccelError: MA903, the request is about what only our own engine has.
+    """
+    stages = ENGINES[request.engine]
+    names = [s.name for s in stages]
+    only = f"--engine {request.engine} takes a model"
+    if start_stage(request.model) != "trace":
+        raise error("MA903", f"{only}, not {Path(request.model).name}")
+    target = request.options.detect.target
+    if target.split(":")[0] in LAST_STAGE:
+        raise error("MA903", f"{only} for a processor, not for {target}")
+    last = request.stop_after or names[-1]
+    if last not in names:
+        raise error("MA903", f"--engine {request.engine} has no {last} stage: {', '.join(names)}")
+    return list(stages[: names.index(last) + 1])
 
 
 def start_stage(model: Any) -> str:

@@ -202,6 +202,12 @@ CODES: dict[str, ErrorInfo] = {
         "The --target string could not be read.",
         "use cpu, cpu:<triple>+<cpu>[+feature|-feature]..., reference or null",
     ),
+    "MA106": ErrorInfo(
+        "max-not-found",
+        _E.ENVIRONMENT,
+        "The MAX engine needs Modular's max package, of the release that compiled the artifact.",
+        "pip install 'mojoaccel[max]'",
+    ),
     # 2: trace
     "MA201": ErrorInfo(
         "model-not-found",

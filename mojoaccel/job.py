@@ -33,6 +33,7 @@ class Request:
         save_temps: Folder that receives every product as text.
         explain_cache: Ask the cache why each stage missed.
         mojo: Path of the compiler, if chosen by hand.
+        engine: ``mojo`` or ``max``: what compiles the traced graph.
     """
 
     model: Any
@@ -42,6 +43,7 @@ class Request:
     save_temps: Path | None = None
     explain_cache: bool = False
     mojo: str | None = None
+    engine: str = "mojo"
 
 
 @dataclass

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from mojoaccel.artifact.archive import open_folder
+from mojoaccel.errors import error
 from mojoaccel.paths import cache_root
 from mojoaccel.runtime.session import Session
 from mojoaccel.runtime.session import load as load_compiled
@@ -32,6 +33,25 @@ def load(path: str | Path, threads: int | None = None) -> Session:
 
         return ReferenceSession(folder)
     return load_compiled(folder, threads)
+
+
+def require_engine(path: str | Path, engine: str | None) -> None:
+    """Refuse an artifact that another engine than the one asked for would run.
+
+    Raises:
+        MojoaccelError: MA903 it is another's, MA601 there is no artifact.
+    """
+    if engine is None:
+        return
+    folder = open_folder(Path(path), cache_root() / "unpacked")
+    try:
+        data = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # loading it will say what is wrong
+    found = data.get("engine", "mojo")
+    if found != engine:
+        message = f"{folder.name} was compiled by the {found} engine, not by {engine}"
+        raise error("MA903", message, hint=f"compile the model with --engine {engine}")
 
 
 def is_reference(folder: Path) -> bool:

@@ -21,7 +21,7 @@ from mojoaccel.artifact.assemble import (
 from mojoaccel.artifact.manifest import FileSpec, Manifest, TensorSpec
 from mojoaccel.config import options_key
 from mojoaccel.errors import MojoaccelError
-from mojoaccel.ir.graph import Value
+from mojoaccel.ir.graph import Graph, Value
 from mojoaccel.job import Job
 from mojoaccel.placing import writing
 from mojoaccel.products import Artifact, Plan, Target, TracedModel
@@ -93,8 +93,12 @@ def assemble(job: Job, folder: Path, sources: Mapping[str, Array]) -> Manifest:
 
 def weight_sources(job: Job, traced: TracedModel, plan: Plan) -> dict[str, Array]:
     """Return the arrays that the plan packs: original weights and folded ones."""
+    return fold_weights(job, traced, plan.weight_graph)
+
+
+def fold_weights(job: Job, traced: TracedModel, graph: Graph | None) -> dict[str, Array]:
+    """Return the original weights, and those that `graph` makes of them."""
     arrays = {w.value: job.weights[w.digest] for w in traced.weights}
-    graph = plan.weight_graph
     if graph is not None and graph.nodes:
         replay = importlib.import_module("mojoaccel.trace.replay")
         arrays |= replay.fold_weights(graph, {w.name: arrays[w.name] for w in graph.weights})
@@ -116,8 +120,8 @@ def describe(
         required_features=target.required_features,
         library=library,
         weights=weights,
-        inputs=tuple(_spec(v) for v in traced.signature.inputs),
-        outputs=tuple(_spec(v) for v in traced.signature.outputs),
+        inputs=tuple(spec_of(v) for v in traced.signature.inputs),
+        outputs=tuple(spec_of(v) for v in traced.signature.outputs),
         dims={d.name: (d.min, d.max) for d in traced.graph.dims},
         in_tree=traced.signature.in_tree,
         out_tree=traced.signature.out_tree,
@@ -136,7 +140,8 @@ def describe(
     )
 
 
-def _spec(value: Value) -> TensorSpec:
+def spec_of(value: Value) -> TensorSpec:
+    """Return a value of the signature as the manifest has it."""
     shape = tuple(s if isinstance(s, int) else str(s) for s in value.type.shape)
     return TensorSpec(value.name, value.type.dtype.torch, shape)
 
@@ -180,6 +185,8 @@ def check(job: Job, traced: TracedModel, folder: Path) -> Verification:
             traced, ours=ours, torch_runs=runs[0], double_runs=runs[1], examples=examples
         )
     if found.status == "failed":
+        if "optimize" not in job.products:  # another engine's: it has no values to lay open
+            raise accuracy_error(found, [], "compile it with --engine mojo")
         raise accuracy_error(found, culprit(job, found))
     return found
 

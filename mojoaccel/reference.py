@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mojoaccel.artifact.manifest import FileSpec, Manifest, TensorSpec
+from mojoaccel.artifact.manifest import FileSpec, Manifest
 from mojoaccel.errors import error
-from mojoaccel.ir.graph import Value
 from mojoaccel.ir.text import parse_traced
+from mojoaccel.packaging import spec_of
 from mojoaccel.runtime.call import Layouts
 from mojoaccel.runtime.session import Session
 from mojoaccel.runtime.tensors import as_array, as_tensor
@@ -43,8 +43,8 @@ class ReferenceSession(Session):
             required_features=(),
             library=FileSpec("", 0, ""),
             weights=FileSpec("", 0, ""),
-            inputs=tuple(_spec(v) for v in traced.signature.inputs),
-            outputs=tuple(_spec(v) for v in traced.signature.outputs),
+            inputs=tuple(spec_of(v) for v in traced.signature.inputs),
+            outputs=tuple(spec_of(v) for v in traced.signature.outputs),
             dims={d.name: (d.min, d.max) for d in traced.graph.dims},
             in_tree=traced.signature.in_tree,
             out_tree=traced.signature.out_tree,
@@ -73,8 +73,3 @@ class ReferenceSession(Session):
     def close(self) -> None:
         """Refuse further runs."""
         self._open = False
-
-
-def _spec(value: Value) -> TensorSpec:
-    shape = tuple(s if isinstance(s, int) else str(s) for s in value.type.shape)
-    return TensorSpec(value.name, value.type.dtype.torch, shape)

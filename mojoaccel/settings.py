@@ -46,6 +46,7 @@ class Setting:
     choices: tuple[str, ...] = ()
 
 
+ENGINES = ("mojo", "max")
 STAGE_NAMES = ("detect", "trace", "optimize", "emit", "build", "package")
 EMITS = ("graph", "plan", "mojo", "llvm", "asm", "so", "artifact")
 
@@ -55,6 +56,7 @@ _COMPILE = (
     Setting("dtype", "text", "f32", ("f32", "bf16")),
     Setting("dynamic", "list", ()),
     Setting("ops", "list", ()),
+    Setting("engine", "text", "mojo", ENGINES),
     Setting("target", "text", "cpu"),
     Setting("threads", "int", 0),
     Setting("emit", "text", "artifact", EMITS),
@@ -83,6 +85,7 @@ TABLES: dict[str, tuple[Setting, ...]] = {
         Setting("output", "text"),
         Setting("verify", "bool", False),
         Setting("threads", "int", 0),
+        Setting("engine", "text", None, ENGINES),
     ),
     "bench": (
         Setting("vs", "list"),

@@ -145,12 +145,17 @@ def verify(
     return Verification("passed" if passed else "failed", reason, tuple(cases))
 
 
-def accuracy_error(found: Verification, culprit: Sequence[str] = ()) -> MojoaccelError:
+def accuracy_error(
+    found: Verification,
+    culprit: Sequence[str] = (),
+    hint: str = "this is a defect of mojoaccel; -O0 shows whether an optimization causes it",
+) -> MojoaccelError:
     """Build MA602 for a failed verification: one note per output beyond its limit.
 
     Args:
         found: The verification.
         culprit: Lines about the first wrong value inside the model.
+        hint: What to do.
     """
     notes = []
     for case in found.cases:
@@ -165,7 +170,7 @@ def accuracy_error(found: Verification, culprit: Sequence[str] = ()) -> Mojoacce
         "MA602",
         f"{len(notes)} output(s) differ from PyTorch's by more than the float64 referee allows",
         notes=[*notes, *culprit],
-        hint="this is a defect of mojoaccel; -O0 shows whether an optimization causes it",
+        hint=hint,
     )
 
 

@@ -15,6 +15,7 @@ HEIGHT = {
     "ops": 2, "artifact": 2, "example": 2,
     "trace": 3, "passes": 3, "emit": 3, "toolchain": 3, "runtime": 3,
     "targets": 4,
+    "engines": 5,
     "weights": 5, "placing": 5, "job": 5, "verify": 5, "packaging": 5, "tile_search": 5,
     "stages": 5, "deliver": 5, "driver": 5, "reference": 5, "loading": 5, "bisect": 5, "api": 5,
     "doctor": 6, "bench": 6,

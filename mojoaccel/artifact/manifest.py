@@ -73,6 +73,9 @@ class Manifest:
         check: Cases under check/.
         threads: Default number of threads; 0 is chosen at load.
         task: What the model is for, where that is known, for the server; empty otherwise.
+        engine: What runs it: ``mojo`` (the native library itself) or ``max`` (the max package).
+        parameters: For another engine: its weights by name, as ``[offset in bytes, PyTorch's name
+            of the element type, shape]`` in weights.bin.
     """
 
     name: str
@@ -96,6 +99,8 @@ class Manifest:
     check: tuple[Mapping[str, Any], ...] = ()
     threads: int = 0
     task: Mapping[str, Any] = field(default_factory=dict)
+    engine: str = "mojo"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
     abi_version: int = ABI_VERSION
 

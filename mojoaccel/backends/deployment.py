@@ -38,17 +38,34 @@ class Deployment:
 
 
 class MaxBackend:
-    """Serves models at endpoints of their own."""
+    """Serves models at endpoints of their own.
 
-    def __init__(self, env: ModularEnvironment | None = None) -> None:
-        """Deploy in an environment, by default this one."""
+    Attributes:
+        env: The environment.
+        engine: What compiles and runs models: ``max``, or ``mojo``.
+    """
+
+    def __init__(self, env: ModularEnvironment | None = None, engine: str | None = None) -> None:
+        """Deploy in an environment, by default this one.
+
+        Args:
+            env: The environment.
+            engine: ``max`` | ``mojo``; MAX where its package is installed if None, else Mojo.
+        """
         self.env = env or ModularEnvironment()
+        self.engine = engine
         self.deployments: dict[str, Deployment] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     async def initialize(self) -> bool:
-        """Look at the machine; return whether models can be compiled natively."""
-        return await asyncio.to_thread(lambda: self.env.mojo_available)
+        """Look at the machine, choose the engine; return whether models can be compiled."""
+        return await asyncio.to_thread(self._choose_engine)
+
+    def _choose_engine(self) -> bool:
+        found = self.env.max_available
+        if self.engine is None:
+            self.engine = "max" if found and self.env.mojo_available else "mojo"
+        return found if self.engine == "max" else self.env.mojo_available
 
     async def deploy_model(
         self,
@@ -85,7 +102,10 @@ class MaxBackend:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="mojoaccel-deployed-")
         place = Path(tempfile.mkdtemp(dir=self._folder.name)) / "model.maccel"
-        return await MojoBackend(self.env).compile_model(source, place, target_device=target)
+        await self.initialize()
+        chosen = {"engine": "max"} if self.engine == "max" else {}
+        compiler = MojoBackend(self.env)
+        return await compiler.compile_model(source, place, target_device=target, **chosen)
 
     async def _simulate(self, place: str, model_id: str) -> DeploymentResult:
         from mojoaccel.loading import load
@@ -117,7 +137,8 @@ class MaxBackend:
             await stop(process)
             message = failure_text(document)
             return DeploymentResult(False, model_id=model_id, error_message=message)
-        result = DeploymentResult(True, document["url"], model_id, "cpu", resources_of(process.pid))
+        resources = {**resources_of(process.pid), "engine": engine_of(place)}
+        result = DeploymentResult(True, document["url"], model_id, "cpu", resources)
         self.deployments[model_id] = Deployment(result, process)
         return result
 
@@ -196,17 +217,36 @@ async def _document(told: bytes, process: asyncio.subprocess.Process) -> dict[st
             text += more
 
 
-def resources_of(pid: int) -> dict[str, Any]:
-    """Return threads and memory (MB) of a process as Linux counts them; None if unknown."""
-    found: dict[str, Any] = {"pid": pid, "threads": None, "memory_mb": None}
+def engine_of(place: str) -> str | None:
+    """Return the engine that runs an artifact; None for an archive, which is not opened here."""
     try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return found
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key == "Threads":
-            found["threads"] = int(value)
-        elif key == "VmRSS":
-            found["memory_mb"] = int(value.split()[0]) / 1024
+        manifest = json.loads((Path(place) / "manifest.json").read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    return str(manifest.get("engine", "mojo"))
+
+
+def resources_of(pid: int) -> dict[str, Any]:
+    """Return threads and memory (MB) of a process and its children; None if unknown."""
+    found: dict[str, Any] = {"pid": pid, "threads": None, "memory_mb": None}
+    for one in family_of(pid):
+        try:
+            text = Path(f"/proc/{one}/status").read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError):
+            continue
+        for line in text.splitlines():
+            key, _, value = line.partition(":")
+            if key == "Threads":
+                found["threads"] = (found["threads"] or 0) + int(value)
+            elif key == "VmRSS":
+                found["memory_mb"] = (found["memory_mb"] or 0) + int(value.split()[0]) / 1024
     return found
+
+
+def family_of(pid: int) -> list[int]:
+    """Return a process and all that it started: MAX's sessions are processes of their own."""
+    try:
+        lists = [p.read_text() for p in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:
+        return [pid]
+    return [pid, *(f for text in lists for child in text.split() for f in family_of(int(child)))]

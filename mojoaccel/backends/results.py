@@ -40,7 +40,8 @@ class DeploymentResult:
             through the backend.
         model_id: Name of the model.
         target_hardware: What it runs on.
-        allocated_resources: Measured of the running server: ``pid``, ``threads``, ``memory_mb``.
+        allocated_resources: Measured of the running server: ``pid``, ``threads``, ``memory_mb``;
+            and the ``engine`` that runs the model.
         error_message: Why it does not.
         simulated: PyTorch computes the answers (the reference target).
     """

@@ -197,7 +197,12 @@ class _Bench:
 
     def _enter(self) -> tuple[list[Contender], list[RunnerReport]]:
         """Return who takes part, and the rows of those who cannot."""
-        task = {"runner": OURS, "artifact": str(self.artifact), "threads": self.threads}
+        task = {
+            "runner": OURS,
+            "artifact": str(self.artifact),
+            "threads": self.threads,
+            "engine": self.manifest.engine,
+        }
         contenders, absent = [Contender(OURS, task)], []
         for name in dict.fromkeys(self.request.rivals):
             missing = BASELINES[name].missing(self._dtype())

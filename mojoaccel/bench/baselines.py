@@ -1,4 +1,4 @@
-"""The rivals: PyTorch eager, torch.compile, AOTInductor, ONNX Runtime and OpenVINO.
+"""The rivals: PyTorch eager, torch.compile, AOTInductor, ONNX Runtime, OpenVINO and MAX.
 
 Each runs the user's own module on the benchmark's sizes, with the settings its makers recommend
 for repeated inference: weights frozen, shapes static, latency rather than throughput. A rival
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mojoaccel.example import Example
 
 Array = np.ndarray[Any, Any]
+MAX_SECONDS = 3600.0
+"""Time limit of MAX's compiler; the benchmark's own is shorter unless it is raised."""
 
 
 @dataclass(frozen=True)
@@ -294,6 +296,38 @@ class OpenVinoRunner:
         self._request = None
 
 
+def build_max_artifact(setup: Setup, inputs: Inputs) -> None:
+    """Compile the module at these sizes with the MAX engine."""
+    from mojoaccel.cache import open_cache
+    from mojoaccel.deliver import Delivery
+    from mojoaccel.driver import Compiler
+    from mojoaccel.example import Example
+    from mojoaccel.job import Request
+    from mojoaccel.settings import Settings, compile_options
+
+    given = {
+        "engine": "max",
+        "verify": False,  # the benchmark judges every answer itself
+        "build-timeout": MAX_SECONDS,
+        "output": str(setup.folder / "model.maccel"),
+    }
+    settings = Settings()
+    values = settings.values("compile", given)
+    loaded = setup.model.load()  # in its types already
+    args, kwargs = call_arguments(loaded, inputs.arrays)
+    example = Example(loaded.module, args, kwargs)
+    request = Request(example, compile_options(values), setup.model.name, engine="max")
+    cache = open_cache(settings.values("cache", {})["size"], lambda found: None)
+    Compiler(cache).compile(request, Delivery(values).receive)
+
+
+def make_max_runner(setup: Setup) -> Runner:
+    """Return the runner of what `build_max_artifact` made."""
+    from mojoaccel.bench.runner import MaxRunner
+
+    return MaxRunner(setup.folder / "model.maccel", setup.threads)
+
+
 def as_float32(array: Array, dtype: str) -> Array:
     """Return bfloat16 values, which arrive as uint16, as float32; others as they are."""
     from mojoaccel.verify import widen
@@ -313,5 +347,6 @@ BASELINES: dict[str, Baseline] = {
         export_onnx,
         dtypes=("f32",),
     ),
+    "max": Baseline(make_max_runner, ("max", "torch"), build_max_artifact),
     "openvino": Baseline(OpenVinoRunner, ("openvino", "torch", "onnx", "onnxscript"), export_onnx),
 }

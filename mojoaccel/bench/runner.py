@@ -11,6 +11,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from mojoaccel.bench.workloads import Inputs
+    from mojoaccel.runtime.max_model import MaxModel
     from mojoaccel.runtime.session import Session
 
 Array = np.ndarray[Any, Any]
@@ -44,6 +45,54 @@ class Runner(Protocol):
     def close(self) -> None:
         """Give everything back."""
         ...
+
+
+class MaxRunner:
+    """An artifact that MAX compiled, run in the worker's own process.
+
+    A session would start another process; who uses MAX himself needs none.
+    """
+
+    imports: Sequence[str] = ("numpy",)
+
+    def __init__(self, path: Path, threads: int) -> None:
+        """Remember what to load."""
+        self._path = path
+        self._threads = threads
+        self._model: MaxModel | None = None
+        self._inputs: list[Array] = []
+
+    def prepare(self) -> str:
+        """Open the artifact with so many processors: MAX takes a thread for each.
+
+        Raises:
+            MojoaccelError: MA106 MAX is missing, MA6xx the artifact is damaged.
+        """
+        from mojoaccel.artifact.manifest import read_manifest
+        from mojoaccel.runtime.max_model import MaxModel, limit_processors
+        from mojoaccel.runtime.session import check_files
+
+        limit_processors(self._threads)
+        manifest = read_manifest(self._path)
+        check_files(self._path, manifest)
+        self._model = MaxModel(self._path, manifest)
+        return str(manifest.producer["compiler"])
+
+    def bind(self, inputs: Inputs) -> None:
+        """Keep the arrays as they are."""
+        self._inputs = inputs.arrays
+
+    def run(self) -> Any:
+        """Run once on numpy arrays."""
+        assert self._model is not None
+        return self._model.run(self._inputs)
+
+    def arrays(self, answer: Any) -> list[Array]:
+        """Return the answer as it is."""
+        return list(answer)
+
+    def close(self) -> None:
+        """Nothing to give back: the process ends."""
 
 
 class ArtifactRunner:

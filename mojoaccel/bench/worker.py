@@ -160,9 +160,10 @@ class Worker:
 
     def _make(self, request: dict[str, Any]) -> Runner:
         if request["runner"] == "mojoaccel":
-            from mojoaccel.bench.runner import ArtifactRunner
+            from mojoaccel.bench.runner import ArtifactRunner, MaxRunner
 
-            return ArtifactRunner(Path(request["artifact"]), request["threads"])
+            maker = MaxRunner if request["engine"] == "max" else ArtifactRunner
+            return maker(Path(request["artifact"]), request["threads"])
         from mojoaccel.bench.baselines import BASELINES
 
         return BASELINES[request["runner"]].runner(self._setup(request))

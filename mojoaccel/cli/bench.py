@@ -21,7 +21,7 @@ TOOLS = (
     *("server", "clients", "rate", "shape", "wire", "api_key_file", "tls_ca"),
 )
 """Parameters that choose another measurement, or belong to one."""
-COMPILE_OPTIONS = ("optimization", "dtype", "dynamic", "target", "verbose", "json")
+COMPILE_OPTIONS = ("optimization", "dtype", "dynamic", "target", "engine", "verbose", "json")
 
 
 def bench_command(
@@ -36,7 +36,7 @@ def bench_command(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Rivals: eager, compile, aotinductor, onnxruntime, openvino, or none "
+            help="Rivals: eager, compile, aotinductor, onnxruntime, openvino, max, or none "
             "(default eager, where the model is known).",
         ),
     ] = None,
@@ -66,6 +66,9 @@ def bench_command(
         typer.Option(metavar="IN:AXIS=NAME[:MIN..MAX]", help="Declare a varying dim of a MODEL."),
     ] = None,
     target: Annotated[str | None, typer.Option(help="Target to compile a MODEL for.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="mojo|max", help="What compiles a MODEL (default mojo).")
+    ] = None,
     fail_under: Annotated[
         float | None,
         typer.Option(metavar="RATIO", help="Exit 5 unless so many times as fast as the best."),

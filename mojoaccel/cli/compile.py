@@ -51,6 +51,9 @@ def compile_command(
         list[str] | None,
         typer.Option(metavar="FILE.py", help="Operators of your own (see README)."),
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="mojo|max", help="What compiles it (default mojo).")
+    ] = None,
     target: Annotated[
         str | None,
         typer.Option(help="cpu, cpu:<triple>+<cpu>[+feature|-feature]..., reference or null."),
@@ -159,6 +162,8 @@ class CompileRun:
         stop = values["stop-after"] or EMIT_STAGE[values["emit"]]
         if values["check"] or values["plan"]:
             stop = "optimize" if values["check"] else "emit"
+        if values["engine"] != "mojo":
+            stop = self._stop_of_engine(stop)
         temps = values["save-temps"]
         return Request(
             model=self.model,
@@ -168,7 +173,24 @@ class CompileRun:
             save_temps=Path(temps) if temps else None,
             explain_cache=values["explain-cache"],
             mojo=values["mojo"],
+            engine=values["engine"],
         )
+
+    def _stop_of_engine(self, stop: str | None) -> str | None:
+        """Return the last stage for another engine, which has no plan and no Mojo source.
+
+        Raises:
+            MojoaccelError: MA903, an option is about those.
+        """
+        from mojoaccel.errors import error
+
+        values = self.values
+        asked = [f"--{n}" for n in ("plan", "bisect", "ops") if values[n]]
+        if values["emit"] not in ("graph", "artifact"):
+            asked.append(f"--emit {values['emit']}")
+        if asked:
+            raise error("MA903", f"{asked[0]} does not go with --engine {values['engine']}")
+        return "trace" if values["check"] else stop
 
     def run(self) -> None:
         """Compile, deliver and report."""

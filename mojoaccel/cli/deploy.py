@@ -49,7 +49,11 @@ def deploy_command(
         Path | None, typer.Option(metavar="PUBLIC.pem", help="Only artifacts signed with it.")
     ] = None,
     engine: Annotated[
-        str, typer.Option(metavar="local|ray", help="ray: replicas by Ray Serve, HTTP only.")
+        str,
+        typer.Option(
+            metavar="local|mojo|max|ray",
+            help="ray: replicas by Ray Serve, HTTP only; mojo, max: only artifacts of that engine.",
+        ),
     ] = "local",
     replicas: Annotated[
         str, typer.Option(metavar="N|MIN:MAX", help="With ray, kserve; MIN:MAX lets it scale.")
@@ -71,9 +75,11 @@ def deploy_command(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")] = False,
 ) -> None:
     """Serve ARTIFACTs over the Open Inference Protocol v2 and the OpenAI API."""
-    if engine not in ("local", "ray"):
-        raise error("MA903", f"--engine is local or ray, not {engine}")
+    if engine not in ("local", "mojo", "max", "ray"):
+        raise error("MA903", f"--engine is local, mojo, max or ray, not {engine}")
     require_extra(engine)
+    if engine in ("mojo", "max"):
+        _require_engine([Path(a) for a in artifacts], engine)
     from mojoaccel.serve.options import Scaling, ServeOptions
 
     console = Console(json=json, verbose=verbose)
@@ -113,6 +119,21 @@ def deploy_command(
         code = _run(console, options, once=once)
     if code:
         raise typer.Exit(code)
+
+
+def _require_engine(paths: list[Path], engine: str) -> None:
+    """Refuse artifacts of another engine.
+
+    Raises:
+        MojoaccelError: MA903.
+    """
+    from mojoaccel.loading import require_engine
+    from mojoaccel.serve.repository import find_artifacts, is_artifact
+
+    for path in paths:
+        held = [path] if is_artifact(path) else [p for _, _, p in find_artifacts(path)]
+        for artifact in held:
+            require_engine(artifact, engine)
 
 
 def require_extra(engine: str) -> None:

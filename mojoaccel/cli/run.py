@@ -26,16 +26,21 @@ def run_command(
         typer.Option("--verify", help="Repeat the check that the artifact carries."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to use.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="mojo|max", help="Refuse an artifact of another engine.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")] = False,
 ) -> None:
     """Run ARTIFACT once, or repeat its verification. PyTorch is not needed."""
+    from mojoaccel.loading import require_engine
     from mojoaccel.settings import load_settings, read_given
 
     given: dict[str, Any] = {"random": random, "output": output, "verify": verify}
-    given |= {"threads": threads, "input": input}
+    given |= {"threads": threads, "input": input, "engine": engine}
     values = load_settings().values("run", read_given("run", given))
     console = Console(json=json, verbose=verbose)
+    require_engine(artifact, values["engine"])
     if values["verify"]:
         _verify(console, artifact, values)
     else:

@@ -43,14 +43,19 @@ def load(path: str | Path, threads: int | None = None) -> Session:
 
     Raises:
         MojoaccelError: MA601 damaged or no artifact, MA604 another format, MA701 the processor
-            lacks features, MA705 another platform.
+            lacks features, MA705 another platform, MA106 it runs on MAX, which is missing.
     """
     folder = open_folder(Path(path), cache_root() / "unpacked")
     manifest = read_manifest(folder)
     check_platform(manifest)
     check_files(folder, manifest)
     count = manifest.threads if threads is None else threads
-    return Session(folder, manifest, count if count > 0 else usable_processors())
+    count = count if count > 0 else usable_processors()
+    if manifest.engine == "max":
+        from mojoaccel.runtime.max_session import MaxSession
+
+        return MaxSession(folder, manifest, count)
+    return Session(folder, manifest, count)
 
 
 def check_platform(manifest: Manifest) -> None:
@@ -126,7 +131,7 @@ class Session:
         self._kinds = [o.dtype for o in manifest.outputs]
         self._layouts = Layouts(manifest)
         self._lock = threading.Lock()
-        _sessions.add(self)
+        register_session(self)
         self._library: Library | None = Library(folder / manifest.library.file, folder, threads)
 
     @property
@@ -240,6 +245,11 @@ class Session:
 
 
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def register_session(session: Session) -> None:
+    """Have a session's lock renewed in forked children."""
+    _sessions.add(session)
 
 
 def _renew_locks() -> None:

@@ -126,6 +126,11 @@ def as_array(value: Any) -> tuple[Array, str]:
     return array if dense else np.array(array, order="C"), name
 
 
+def storage_kind(dtype: str) -> np.dtype[Any]:
+    """Return the numpy type that holds a tensor's bytes (bfloat16 as uint16)."""
+    return _KINDS[dtype]
+
+
 def new_array(shape: Shape, dtype: str) -> Operand:
     """Allocate an output; large ones start at a multiple of `ALIGNMENT`."""
     kind = _KINDS[dtype]
