@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mojoaccel.artifact.packing_conv import conv_panels, conv_scratch_bytes
+from mojoaccel.artifact.packing_conv import conv_panels, conv_scratch_bytes, conv_tile_rows
 from mojoaccel.ir.dims import Size, exact_div, size_prod
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import Arg, Closure, KernelCall, Param, View
@@ -14,6 +14,7 @@ from mojoaccel.ops.lazy import Lazy
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.matmul import accumulate_dtype, makes_pairs
 from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext
+from mojoaccel.ops.winograd import winograd_pays, winograd_scratch_bytes
 
 
 def channels_last(view: View) -> bool:
@@ -228,28 +229,40 @@ def convolve(
         {"groups": groups, "panel": panel},
         (groups, panels, depth, panel, *((2,) if pairs else ())),
     )
-    params = (
-        ("in_channels", in_channels),
-        ("out_channels", out_channels),
-        *common,
-        ("groups", groups),
-        ("panel", panel),
-    )
+    sizes = (("in_channels", in_channels), ("out_channels", out_channels))
+    registers = 16 if ctx.simd_bytes == 32 else 32
+    half_rows = (conv_tile_rows(panel, lanes, registers) + 1) // 2
+    form = ((kh, kw), (sh, sw), (dh, dw))
+    settled: tuple[tuple[str, Param], ...]
+    if (
+        groups == 1
+        and view.dtype == acc
+        and winograd_pays(node.output.type.shape, (in_channels, out_channels), form, half_rows)
+    ):
+        module, function = "maccel.winograd", "conv2d_winograd"
+        settled = (*sizes, ("pad_h", ph), ("pad_w", pw), ("panel", panel))
+        scratch = winograd_scratch_bytes(in_channels, panel, lanes, registers, acc.size)
+    else:
+        module, function = (
+            ("maccel.conv_pairs", "conv2d_pairs") if pairs else ("maccel.conv", "conv2d")
+        )
+        settled = (*sizes, *common, ("groups", groups), ("panel", panel))
+        scratch = conv_scratch_bytes(
+            (groups, panels, depth, panel),
+            lanes=lanes,
+            registers=registers,
+            itemsize=acc.size,
+            weight_itemsize=4 if pairs else view.dtype.size,
+        )
     return image_kernel(
         ctx,
         node,
-        "maccel.conv_pairs" if pairs else "maccel.conv",
-        "conv2d_pairs" if pairs else "conv2d",
-        params,
+        module,
+        function,
+        settled,
         (image(view), Arg("ptr", packed)),
         dtype=acc,
-        scratch=conv_scratch_bytes(
-            (groups, panels, depth, panel),
-            lanes=lanes,
-            registers=16 if ctx.simd_bytes == 32 else 32,
-            itemsize=acc.size,
-            weight_itemsize=4 if pairs else view.dtype.size,
-        ),
+        scratch=scratch,
         macs=macs,
         question=question,
     )

@@ -9,6 +9,7 @@ from maccel.image import ImageView
 from maccel.pairs import has_pairs
 from maccel.team import Team
 from maccel.types import Ptr
+from maccel.winograd import conv2d_winograd
 
 from team_fixture import buffer, control_block, filled
 
@@ -25,6 +26,7 @@ def check[
     groups: Int,
     vectors: Int,
     pairs: Bool = False,
+    winograd: Bool = False,
 ](
     count: Int, height: Int, width: Int, padded_pixel: Int, team_size: Int
 ) raises:
@@ -61,6 +63,16 @@ def check[
     )
     var block = control_block(team_size, 4 << 20)
     for tid in range(team_size):
+        comptime if winograd:
+            conv2d_winograd[acc, dt, ic, oc, pad, pad, panel](
+                Team(block, tid),
+                rebind[ImageView[acc]](view),
+                packed,
+                oh,
+                ow,
+                store,
+            )
+            continue
         comptime if pairs:
             comptime H = DType.bfloat16
             conv2d_pairs[
@@ -190,6 +202,21 @@ def test_other_types() raises:
     check[DType.bfloat16, 6, 20, 1, 1, 1, 0, 1, 1, 2](1, 5, 6, 0, 2)
 
 
+def test_winograd() raises:
+    comptime F = DType.float32
+    for team_size in range(1, 4):
+        check[F, 5, 37, 3, 3, 1, 1, 1, 1, 2, winograd=True](
+            2, 6, 7, 0, team_size
+        )
+    check[F, 5, 37, 3, 3, 1, 0, 1, 1, 3, winograd=True](3, 15, 16, 4, 2)
+    check[F, 200, 20, 3, 3, 1, 1, 1, 1, 1, winograd=True](1, 9, 11, 0, 2)
+    check[F, 16, 33, 3, 3, 1, 2, 1, 1, 2, winograd=True](1, 29, 30, 0, 3)
+    check[F, 5, 37, 3, 3, 1, 1, 1, 1, 2, winograd=True](0, 4, 4, 0, 2)
+    check[DType.float64, 6, 20, 3, 3, 1, 1, 1, 1, 2, winograd=True](
+        1, 5, 6, 0, 2
+    )
+
+
 def main() raises:
     test_dense_3x3()
     test_strides_dilation_and_groups()
@@ -198,4 +225,5 @@ def main() raises:
     test_long_reduction()
     test_other_types()
     test_pairs_of_bfloat16()
+    test_winograd()
     print("ok")

