@@ -9,6 +9,12 @@ import torch
 from torch import Tensor, nn
 
 import mojoaccel
+from mojoaccel.config import OptimizeOptions, TraceOptions
+from mojoaccel.emit.module import emit
+from mojoaccel.passes.pipeline import optimize
+from mojoaccel.targets.base import read_target
+from mojoaccel.trace.export import trace
+from mojoaccel.trace.loader import LoadedModel
 
 
 class Mixed(nn.Module):
@@ -44,3 +50,22 @@ def test_products_and_convolutions_are_as_exact_as_pytorchs():
             theirs = (module(x).double() - exact).abs()
             assert ours.max() <= 1.5 * theirs.max()
             assert ours.mean() <= 1.05 * theirs.mean()
+
+
+@pytest.mark.parametrize(
+    ("cpu", "pairs"),
+    [
+        ("x86_64-linux-gnu+znver4", True),
+        ("x86_64-linux-gnu+sapphirerapids", True),
+        ("x86_64-linux-gnu+icelake-server", False),
+        ("x86_64-linux-gnu+znver3", False),
+        ("aarch64-linux-gnu+neoverse-v1", False),
+    ],
+)
+def test_only_targets_with_the_instruction_get_it(cpu, pairs):
+    example = mojoaccel.Example(Mixed().eval(), (torch.randn(1, 3, 30, 20),))
+    traced, _ = trace(LoadedModel("Mixed", example), TraceOptions(dtype="bf16"))
+    target = read_target(f"cpu:{cpu}")
+    text = emit(optimize(traced, target, OptimizeOptions()), target).main
+    assert ("conv2d_pairs[" in text, "linear_pairs[" in text) == (pairs, pairs)
+    assert "widen=True" in text, "an odd depth has no pairs"

@@ -19,8 +19,10 @@ comptime PAIR = DType.uint32
 
 @always_inline
 def has_pairs() -> Bool:
-    """Returns whether the target multiplies pairs: AVX512_BF16."""
-    return CompilationTarget._has_feature["avx512bf16"]()
+    """Returns whether the target multiplies pairs: AVX512_BF16, whole registers wide.
+    """
+    comptime wide = simd_width_of[DType.float32]() == 16
+    return wide and CompilationTarget._has_feature["avx512bf16"]()
 
 
 @always_inline
