@@ -15,11 +15,31 @@ if TYPE_CHECKING:
     from mojoaccel.api import detect as detect
     from mojoaccel.backends.deployment import MaxBackend as MaxBackend
     from mojoaccel.backends.environment import ModularEnvironment as ModularEnvironment
+    from mojoaccel.backends.huggingface import (
+        MojoModelForAudioClassification as MojoModelForAudioClassification,
+    )
+    from mojoaccel.backends.huggingface import (
+        MojoModelForFeatureExtraction as MojoModelForFeatureExtraction,
+    )
+    from mojoaccel.backends.huggingface import (
+        MojoModelForImageClassification as MojoModelForImageClassification,
+    )
+    from mojoaccel.backends.huggingface import MojoModelForMaskedLM as MojoModelForMaskedLM
+    from mojoaccel.backends.huggingface import (
+        MojoModelForQuestionAnswering as MojoModelForQuestionAnswering,
+    )
+    from mojoaccel.backends.huggingface import (
+        MojoModelForSequenceClassification as MojoModelForSequenceClassification,
+    )
+    from mojoaccel.backends.huggingface import (
+        MojoModelForTokenClassification as MojoModelForTokenClassification,
+    )
     from mojoaccel.backends.models import register_model as register_model
     from mojoaccel.backends.modular import ModularBackend as ModularBackend
     from mojoaccel.backends.mojo import MojoBackend as MojoBackend
     from mojoaccel.backends.results import CompilationResult as CompilationResult
     from mojoaccel.backends.results import DeploymentResult as DeploymentResult
+    from mojoaccel.backends.target_mixin import MojoMaxTargetMixin as MojoMaxTargetMixin
     from mojoaccel.example import Example as Example
     from mojoaccel.loading import load as load
     from mojoaccel.ops.custom import CustomOp as CustomOp
@@ -32,6 +52,14 @@ _HOMES = {
     "ModularBackend": "mojoaccel.backends.modular",
     "ModularEnvironment": "mojoaccel.backends.environment",
     "MojoBackend": "mojoaccel.backends.mojo",
+    "MojoMaxTargetMixin": "mojoaccel.backends.target_mixin",
+    "MojoModelForFeatureExtraction": "mojoaccel.backends.huggingface",
+    "MojoModelForSequenceClassification": "mojoaccel.backends.huggingface",
+    "MojoModelForTokenClassification": "mojoaccel.backends.huggingface",
+    "MojoModelForQuestionAnswering": "mojoaccel.backends.huggingface",
+    "MojoModelForMaskedLM": "mojoaccel.backends.huggingface",
+    "MojoModelForImageClassification": "mojoaccel.backends.huggingface",
+    "MojoModelForAudioClassification": "mojoaccel.backends.huggingface",
     "register_model": "mojoaccel.backends.models",
     "compile": "mojoaccel.api",
     "detect": "mojoaccel.api",
@@ -50,6 +78,14 @@ __all__ = [
     "ModularBackend",
     "ModularEnvironment",
     "MojoBackend",
+    "MojoMaxTargetMixin",
+    "MojoModelForFeatureExtraction",
+    "MojoModelForSequenceClassification",
+    "MojoModelForTokenClassification",
+    "MojoModelForQuestionAnswering",
+    "MojoModelForMaskedLM",
+    "MojoModelForImageClassification",
+    "MojoModelForAudioClassification",
     "Session",
     "__version__",
     "compile",

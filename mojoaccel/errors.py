@@ -391,6 +391,13 @@ CODES: dict[str, ErrorInfo] = {
         "A snapshot of states was taken of another model, or of another build of this one.",
         fix="restore it in a session of the artifact that it was taken from",
     ),
+    "MA708": ErrorInfo(
+        "wrong-task",
+        _E.USAGE,
+        "An artifact was loaded by a class of another task: its outputs are not those the class "
+        "returns.",
+        "load it with the class of the task that it was compiled for",
+    ),
     "MA711": ErrorInfo(
         "cannot-listen",
         _E.ENVIRONMENT,

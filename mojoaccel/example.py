@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mojoaccel.errors import error
@@ -23,12 +24,15 @@ class Example:
         kwargs: Keyword example inputs.
         dynamic: For an input's name, the axes that vary: ``{"ids": {0: "batch", 1: "seq"}}``; a
             value is a name, a ``"name:min..max"`` or a `Dim`.
+        folder: The Hugging Face folder that the module was loaded from, whose tokenizer the
+            artifact may carry.
     """
 
     module: Any
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     dynamic: Mapping[str, Mapping[int, str | Dim]] = field(default_factory=dict)
+    folder: Path | None = None
 
     def dims(self) -> dict[str, dict[int, Dim]]:
         """Return `dynamic` with every name read as a `Dim`.

@@ -27,7 +27,7 @@ ONLY = {
     "runtime": {"errors", "config", "paths", "artifact", "runtime"},
     "serve": {"errors", "config", "paths", "artifact", "runtime", "serve"},
 }
-TORCH_ROOMS = {"trace", "ops", "bench", "verify", "ir", "targets"}
+TORCH_ROOMS = {"trace", "ops", "bench", "verify", "ir", "targets", "backends"}
 
 
 def modules() -> list[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import torch
 
 from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.example import Example
+from mojoaccel.trace import huggingface
 from mojoaccel.trace.source import error_location, is_user_file
 
 PREFERRED = ("example", "factory", "model", "main_model")
@@ -52,6 +52,8 @@ def load_model(model: Any) -> LoadedModel:
         MojoaccelError: MA201 no such file, MA206 no usable factory, MA207 the model's code failed,
             MA209 a package is missing.
     """
+    if isinstance(model, Example) and model.folder is not None:
+        return from_folder(model)
     if isinstance(model, Example):
         return LoadedModel(type(model.module).__name__, model, sources=user_sources())
     text = str(model)
@@ -176,78 +178,16 @@ def load_program(path: Path) -> LoadedModel:
 
 
 def load_folder(path: Path) -> LoadedModel:
-    """Load a local Hugging Face folder (config.json and safetensors) without any network."""
-    if not (path / "config.json").exists():
-        raise error("MA201", f"{path} has no config.json, so it is no Hugging Face model folder")
-    try:
-        import transformers
-    except ModuleNotFoundError as e:
-        raise error(
-            "MA209",
-            "a Hugging Face folder needs transformers and safetensors",
-            hint="pip install 'mojoaccel[hf]'",
-        ) from e
-    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    name = (config.get("architectures") or [""])[0]
-    kind = getattr(transformers, name, transformers.AutoModel)
-    try:
-        module = kind.from_pretrained(path, local_files_only=True).eval()
-    except Exception as e:
-        raise error("MA207", f"{name or 'the model'} cannot be loaded: {e}") from e
-    args = example_inputs(module)
-    dynamic = {}
-    if "input_ids" in args:
-        limit = int(config.get("max_position_embeddings", 512))
-        axes = {0: "batch", 1: f"sequence:1..{limit}"}
-        dynamic = dict.fromkeys(args, axes)
-    wrapped = KeywordModel(module, tuple(args))
-    example = Example(wrapped, tuple(args.values()), dynamic=dynamic)
-    sources = sorted(path.resolve().iterdir())
-    return LoadedModel(type(module).__name__, example, sources=sources, folder=path)
+    """Load a local Hugging Face folder as the architecture that its config.json names."""
+    return from_folder(huggingface.load_example(path))
 
 
-class KeywordModel(torch.nn.Module):
-    """A transformers model called by position, giving a plain dict of its tensors."""
-
-    def __init__(self, model: torch.nn.Module, names: tuple[str, ...]) -> None:
-        """Wrap `model`, whose inputs are called `names`."""
-        super().__init__()
-        self.model = model
-        self.names = names
-        if names == ("input_ids", "attention_mask"):
-            self.forward = self.forward_text  # type: ignore[method-assign]
-        else:
-            self.forward = self.forward_single  # type: ignore[method-assign]
-
-    def forward_text(self, input_ids: Any, attention_mask: Any) -> Any:
-        """Run a text model."""
-        return self._tensors(self.model(input_ids=input_ids, attention_mask=attention_mask))
-
-    def forward_single(self, x: Any) -> Any:
-        """Run a model of one input."""
-        return self._tensors(self.model(**{self.names[0]: x}))
-
-    @staticmethod
-    def _tensors(output: Any) -> dict[str, Any]:
-        return {k: v for k, v in output.items() if isinstance(v, torch.Tensor)}
-
-
-def example_inputs(module: Any) -> dict[str, Any]:
-    """Return example inputs for a transformers model by its main input's name."""
-    generator = torch.Generator().manual_seed(0)
-    config = module.config
-    name = module.main_input_name
-    if name == "input_ids":
-        ids = torch.randint(0, config.vocab_size, (2, 16), generator=generator)
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    if name == "pixel_values":
-        size = getattr(config, "image_size", 224)
-        height, width = size if isinstance(size, (list, tuple)) else (size, size)
-        shape = (1, getattr(config, "num_channels", 3), height, width)
-        return {name: torch.randn(shape, generator=generator)}
-    if name == "input_values":
-        return {name: torch.randn((1, 16000), generator=generator)}
-    raise error("MA206", f"no example inputs are known for a model that takes {name}")
+def from_folder(example: Example) -> LoadedModel:
+    """Read what was loaded from a Hugging Face folder."""
+    assert example.folder is not None
+    sources = sorted(example.folder.resolve().iterdir())
+    name = type(example.module.model).__name__
+    return LoadedModel(name, example, sources=sources, folder=example.folder)
 
 
 def user_sources() -> list[Path]:
