@@ -23,6 +23,7 @@ from mojoaccel.ops.registry import Foreign, by_aten
 from mojoaccel.products import Signature, StateSpec, TracedModel, WeightRef, Weights, digest_array
 from mojoaccel.trace.aliases import unify_aliases
 from mojoaccel.trace.convolution import replace_spatial
+from mojoaccel.trace.guards import broken_conditions, hint_of
 from mojoaccel.trace.importer import Importer
 from mojoaccel.trace.loader import LoadedModel
 from mojoaccel.trace.pooling import POOLS
@@ -106,31 +107,75 @@ def export(example: Example, dims: Mapping[str, Mapping[int, Dim]]) -> Any:
     if unknown:
         known = ", ".join(leaves.names)
         raise error("MA903", f"no input is called {unknown[0]}", notes=[f"inputs: {known}"])
+    module = separate(example.module.eval())
+    example = enlarge(example, leaves, dims)
+    try:
+        shapes = leaves.dynamic_shapes(named_dims(dims)) if dims else None
+        return run_export(module, example, shapes)
+    except MojoaccelError:
+        raise
+    except Exception as e:
+        problem = explain(e)
+        if "Constraints violated" not in str(e):
+            raise problem from e
+        return export_unproven(module, example, leaves, dims, problem)
+
+
+def named_dims(dims: Mapping[str, Mapping[int, Dim]]) -> dict[str, dict[int, Any]]:
+    """Return the declared dims as torch.export's, equal names as one."""
     made: dict[str, Any] = {}
     for axes in dims.values():
         for dim in axes.values():
             low = None if dim.min <= 1 else dim.min
             made.setdefault(dim.name, torch.export.Dim(dim.name, min=low, max=dim.max))
-    shapes = leaves.dynamic_shapes(
-        {n: {a: made[d.name] for a, d in x.items()} for n, x in dims.items()}
-    )
-    module = separate(example.module.eval())
-    example = enlarge(example, leaves, dims)
+    return {n: {a: made[d.name] for a, d in x.items()} for n, x in dims.items()}
+
+
+def run_export(module: Any, example: Example, shapes: Any) -> Any:
+    """Run torch.export."""
+    with torch.no_grad(), warnings.catch_warnings(), whole_recurrences():
+        # torch warns about its own deprecated parts; the user cannot act on that.
+        warnings.simplefilter("ignore")
+        return torch.export.export(
+            module,
+            tuple(example.args),
+            dict(example.kwargs),
+            dynamic_shapes=shapes,
+            strict=False,
+        )
+
+
+def export_unproven(
+    module: Any,
+    example: Example,
+    leaves: Any,
+    dims: Mapping[str, Mapping[int, Dim]],
+    problem: MojoaccelError,
+) -> Any:
+    """Export a model whose conditions on sizes torch cannot prove, and try them out (`guards`).
+
+    Raises:
+        MojoaccelError: `problem`, if a size became constant or a condition does not hold.
+    """
+    hints = {n: {a: hint_of(d) for a, d in x.items()} for n, x in dims.items()}
     try:
-        with torch.no_grad(), warnings.catch_warnings(), whole_recurrences():
-            # torch warns about its own deprecated parts; the user cannot act on that.
-            warnings.simplefilter("ignore")
-            return torch.export.export(
-                module,
-                tuple(example.args),
-                dict(example.kwargs),
-                dynamic_shapes=shapes if dims else None,
-                strict=False,
-            )
-    except MojoaccelError:
-        raise
-    except Exception as e:
-        raise explain(e) from e
+        program = run_export(module, example, leaves.dynamic_shapes(hints))
+    except Exception:
+        raise problem from None
+    holders = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
+    found = [
+        (holders[name].meta["val"].shape[axis], dim)
+        for name, label in zip(program.graph_signature.user_inputs, leaves.names, strict=False)
+        if name in holders and hasattr(holders[name].meta["val"], "shape")
+        for axis, dim in dims.get(label, {}).items()
+    ]
+    symbols: dict[str, str] = {}
+    for size, dim in found:
+        if isinstance(size, int) or symbols.setdefault(dim.name, str(size)) != str(size):
+            raise problem
+    if broken_conditions(program, found):
+        raise problem
+    return program
 
 
 def separate(module: Any) -> Any:
