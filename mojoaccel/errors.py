@@ -396,7 +396,7 @@ CODES: dict[str, ErrorInfo] = {
         _E.USAGE,
         "An artifact was loaded by a class of another task: its outputs are not those the class "
         "returns.",
-        "load it with the class of the task that it was compiled for",
+        fix="load it with the class of the task that it was compiled for",
     ),
     "MA711": ErrorInfo(
         "cannot-listen",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import json
 import logging
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from mojoaccel.artifact.manifest import FileSpec, Manifest
 from mojoaccel.errors import error
 from mojoaccel.ir.text import parse_traced
 from mojoaccel.packaging import spec_of
-from mojoaccel.runtime.call import Layouts
 from mojoaccel.runtime.session import Session
 from mojoaccel.runtime.tensors import as_array, as_tensor
 from mojoaccel.weights import StoredWeights
@@ -34,8 +31,7 @@ class ReferenceSession(Session):
         replay = importlib.import_module("mojoaccel.trace.replay")
         self._interpret = replay.graph_runner(traced, StoredWeights(folder))
         self._open = True
-        self.path = folder
-        self.manifest = Manifest(
+        manifest = Manifest(
             name=traced.graph.name,
             target="reference",
             arch="",
@@ -49,11 +45,7 @@ class ReferenceSession(Session):
             in_tree=traced.signature.in_tree,
             out_tree=traced.signature.out_tree,
         )
-        self._in_tree = json.loads(self.manifest.in_tree)
-        self._out_tree = json.loads(self.manifest.out_tree)
-        self._layouts = Layouts(self.manifest)
-        self._lock = threading.Lock()
-        self._library = None
+        self._describe(folder, manifest)
 
     def _run(self, values: Sequence[Any], tensors: bool) -> list[Any]:
         """Interpret the graph on flattened inputs; return arrays or torch tensors."""

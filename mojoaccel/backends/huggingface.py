@@ -106,6 +106,8 @@ class MojoModel:
         compiled = folder / ARTIFACT
         if export is None:
             export = not compiled.exists()
+        if not (folder / "config.json").is_file():
+            raise error("MA201", f"{folder} has no config.json, so it is no Hugging Face folder")
         if not export and not compiled.exists():
             raise error(
                 "MA201",

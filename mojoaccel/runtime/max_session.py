@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,10 @@ import numpy as np
 from mojoaccel.artifact.manifest import Manifest
 from mojoaccel.errors import error
 from mojoaccel.paths import cache_root
-from mojoaccel.runtime.call import Layouts
 from mojoaccel.runtime.max_model import require_max
 from mojoaccel.runtime.max_process import arrays_at, place
-from mojoaccel.runtime.session import Session, Snapshot, register_session
+from mojoaccel.runtime.session import Session, Snapshot
 from mojoaccel.runtime.sizes import evaluate
-from mojoaccel.runtime.structure import plain_arguments
 from mojoaccel.runtime.tensors import as_array, as_tensor, storage_kind
 
 
@@ -41,14 +38,7 @@ class MaxSession(Session):
             MojoaccelError: MA106 MAX is missing or of another release, MA703 it cannot load.
         """
         require_max(manifest)
-        self.path, self.manifest = folder, manifest
-        self._library = None
-        self._in_tree = json.loads(manifest.in_tree)
-        self._out_tree = json.loads(manifest.out_tree)
-        self._plain = plain_arguments(self._in_tree)
-        self._layouts = Layouts(manifest)
-        self._lock = threading.Lock()
-        register_session(self)
+        self._describe(folder, manifest)
         self._memory: Any = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the session
         self._shared = os.memfd_create("mojoaccel-max", os.MFD_CLOEXEC)

@@ -121,8 +121,15 @@ class Session:
     simulated = False
     """Whether PyTorch computes the answers (the reference target)."""
 
+    _library: Library | None
+
     def __init__(self, folder: Path, manifest: Manifest, threads: int) -> None:
         """Open a session; use `load`."""
+        self._describe(folder, manifest)
+        self._library = Library(folder / manifest.library.file, folder, threads)
+
+    def _describe(self, folder: Path, manifest: Manifest) -> None:
+        """Take over what the manifest says of inputs and outputs; nothing is loaded yet."""
         self.path = folder
         self.manifest = manifest
         self._in_tree = json.loads(manifest.in_tree)
@@ -131,8 +138,8 @@ class Session:
         self._kinds = [o.dtype for o in manifest.outputs]
         self._layouts = Layouts(manifest)
         self._lock = threading.Lock()
+        self._library = None
         register_session(self)
-        self._library: Library | None = Library(folder / manifest.library.file, folder, threads)
 
     @property
     def signature(self) -> dict[str, Any]:
