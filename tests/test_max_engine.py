@@ -205,3 +205,35 @@ def test_another_release_is_refused(artifact, tmp_path):
     (copy / "manifest.json").write_text(text.replace('"MAX ', '"MAX 0'))
     with pytest.raises(MojoaccelError, match="MA106"):
         mojoaccel.load(copy)
+
+
+def test_groups_of_another_engine_are_not_profiled():
+    done = run("bench", "nothing.py", "--engine", "max", "--profile")
+    assert done.returncode == 2
+    assert "--profile does not go with --engine max" in done.stderr
+
+
+@needs_max
+def test_a_server_answers_by_max(artifact):
+    import asyncio
+
+    from mojoaccel.backends.deployment import MaxBackend
+
+    example = sight()
+    image, ids = (a.numpy() for a in example.args)
+
+    async def deploy():
+        backend = MaxBackend()
+        try:
+            made = await backend.deploy_model(artifact, "sight", threads=1)
+            return made, await backend.infer("sight", {"image": image, "ids": ids})
+        finally:
+            await backend.close()
+
+    made, answer = asyncio.run(deploy())
+    assert made.success, made.error_message
+    assert made.allocated_resources["engine"] == "max"
+    with torch.no_grad():
+        wanted = example.module(*example.args)
+    np.testing.assert_allclose(answer["output_0"], wanted[0].numpy(), rtol=1e-4, atol=1e-5)
+    assert answer["output_1"].tolist() == wanted[1].tolist()

@@ -53,9 +53,12 @@ def profile_command(
     from mojoaccel.bench.profile import profile_model
     from mojoaccel.cache import open_cache
     from mojoaccel.cli.compile import prepare
+    from mojoaccel.errors import error
     from mojoaccel.placing import write_text
 
     run = prepare(model, dict(given))
+    if run.values["engine"] != "mojo":
+        raise error("MA903", f"--profile does not go with --engine {run.values['engine']}")
     run.values["threads"] = values["threads"]
     cache = open_cache(run.cache_limit, console.diagnostic)
     with console.working() as show:
