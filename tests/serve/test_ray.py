@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -98,12 +99,14 @@ def cluster():
     """A Ray cluster of one node; yields its address."""
     ray = Path(sys.executable).parent / "ray"
     port = free_port()
-    env = {**os.environ, "RAY_ADDRESS": f"127.0.0.1:{port}"}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    env = {**os.environ, **token, "RAY_ADDRESS": f"127.0.0.1:{port}"}
     options = ("--head", f"--port={port}", "--num-cpus=4", "--include-dashboard=false")
     node = ("--node-ip-address=127.0.0.1", "--disable-usage-stats", "--block")
     process = subprocess.Popen(
-        [ray, "start", *options, *node], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+        [ray, "start", *options, *node], env={k: v for k, v in env.items() if k != "RAY_ADDRESS"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     try:
         yield env
     finally:
