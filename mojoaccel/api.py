@@ -26,6 +26,7 @@ def compile(
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
+    dynamic: Mapping[str, Mapping[int, str | Dim]] | None = None,
     dynamic_shapes: Any = None,
     optimization: str | int = "O2",
     dtype: str | None = None,
@@ -42,7 +43,8 @@ def compile(
         model: A ``torch.nn.Module``, an `Example`, or anything ``mojoaccel compile`` takes.
         args: Example positional inputs, for a module.
         kwargs: Example keyword inputs, for a module.
-        dynamic_shapes: Dims that vary, in ``torch.export.export``'s form.
+        dynamic: Dims that vary, for a module: axes by input name, as `Example.dynamic`.
+        dynamic_shapes: The same in ``torch.export.export``'s form.
         optimization: ``O0`` to ``O3``.
         dtype: ``f32`` keeps the module's types, ``bf16`` computes in bfloat16.
         threads: Threads of the session; chosen at load if None.
@@ -71,7 +73,9 @@ def compile(
         defaults = Settings().values("compile", read_given("compile", given))
         values = {**defaults, "output": str(place)}
         request = Request(
-            _as_model(model, args, kwargs, dynamic_shapes), compile_options(values), engine=engine
+            _as_model(model, args, kwargs, dynamic, dynamic_shapes),
+            compile_options(values),
+            engine=engine,
         )
         cache = open_cache(settings.values("cache", {})["size"], _warn)
         report = Compiler(cache).compile(request, Delivery(values).receive)
@@ -88,12 +92,14 @@ def detect(target: str = "cpu") -> Target:
     return look(target)
 
 
-def _as_model(model: Any, args: tuple[Any, ...], kwargs: Any, dynamic_shapes: Any) -> Any:
+def _as_model(
+    model: Any, args: tuple[Any, ...], kwargs: Any, dynamic: Any, dynamic_shapes: Any
+) -> Any:
     if isinstance(model, (str, Path)):
         return str(model)
     if isinstance(model, Example):
         return model
-    example = Example(model, tuple(args), dict(kwargs or {}))
+    example = Example(model, tuple(args), dict(kwargs or {}), dict(dynamic or {}))
     if dynamic_shapes is None:
         return example
     return Example(

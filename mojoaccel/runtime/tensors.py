@@ -115,7 +115,8 @@ def as_array(value: Any) -> tuple[Array, str]:
             tensor = tensor.view(sys.modules["torch"].int16)
             return tensor.numpy().view(np.uint16), name
         return tensor.numpy(), name
-    array = np.asarray(value)
+    foreign = hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
+    array = np.from_dlpack(value) if foreign else np.asarray(value)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     name = array.dtype.name
