@@ -73,6 +73,8 @@ class Image:
             raise error("MA903", f"--emit kserve takes one artifact, {len(entries)} are given")
         folder = open_folder(entries[0].path, cache_root() / "unpacked")
         manifest = read_manifest(folder)
+        if manifest.engine != "mojo":
+            raise error("MA903", f"the image has no {manifest.engine} to run this artifact")
         check_files(folder, manifest)
         name = object_name(entries[0].name)
         tag = file_digest(folder / "manifest.json")[:12]
