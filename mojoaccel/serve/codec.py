@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,7 +102,19 @@ def _parameters(entry: Mapping[str, Any], where: str) -> Mapping[str, Any]:
         return {}
     if not isinstance(found, dict):
         raise bad(f"'parameters' of {where} must be an object")
+    refuse_unsupported(found, where)
     return found
+
+
+def refuse_unsupported(parameters: Iterable[str], where: str) -> None:
+    """Refuse what would change the answer if it were overlooked.
+
+    Raises:
+        Refusal: Shared memory or classification is asked for.
+    """
+    for name in ("shared_memory_region", "classification"):
+        if name in parameters:
+            raise bad(f"{where}: parameter '{name}' is not supported")
 
 
 def _decode_outputs(data: Mapping[str, Any]) -> dict[str, bool | None]:

@@ -13,7 +13,13 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 
 from mojoaccel.errors import error
-from mojoaccel.serve.codec import InferRequest, InputTensor, check_shape, from_bytes
+from mojoaccel.serve.codec import (
+    InferRequest,
+    InputTensor,
+    check_shape,
+    from_bytes,
+    refuse_unsupported,
+)
 from mojoaccel.serve.datatypes import WIRE, Array, from_numbers
 from mojoaccel.serve.refusal import Refusal, bad
 from mojoaccel.serve.service import Service
@@ -139,6 +145,7 @@ def decode_message(request: Any) -> InferRequest:
         raise bad(f"{len(request.inputs)} inputs, but raw_input_contents has {len(raw)} entries")
     inputs = []
     for at, entry in enumerate(request.inputs):
+        refuse_unsupported(entry.parameters, f"input '{entry.name}'")
         shape = check_shape(list(entry.shape), entry.name)
         if entry.datatype not in WIRE and entry.datatype != "BYTES":
             raise bad(f"input '{entry.name}': unknown datatype '{entry.datatype}'")
@@ -147,6 +154,8 @@ def decode_message(request: Any) -> InferRequest:
         else:
             array = _from_contents(entry, shape)
         inputs.append(InputTensor(entry.name, entry.datatype, array))
+    for output in request.outputs:
+        refuse_unsupported(output.parameters, f"output '{output.name}'")
     parameters = {k: getattr(p, p.WhichOneof("parameter_choice") or "int64_param")
                   for k, p in request.parameters.items()}  # fmt: skip
     return InferRequest(

@@ -134,6 +134,11 @@ BAD = {
     "timeout": {"inputs": [X], "parameters": {"timeout": "soon"}},
     "size": {"inputs": [X | {"parameters": {"binary_data_size": 10**30}}]},
     "size type": {"inputs": [X | {"parameters": {"binary_data_size": "4"}}]},
+    "classification": {
+        "inputs": [X],
+        "outputs": [{"name": "output", "parameters": {"classification": 2}}],
+    },
+    "shared memory": {"inputs": [X | {"parameters": {"shared_memory_region": "r"}}]},
     "deep": b"[" * 100000,
     "not utf-8": b"\xff\xfe{}",
 }
