@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from mojoaccel.config import environment
 from mojoaccel.doctor.check import Check, Facts, Outcome, failed, passed, skipped, warned
+from mojoaccel.errors import MojoaccelError
+from mojoaccel.products import Target
+from mojoaccel.targets.cpu import describe_memory
 from mojoaccel.targets.probe import usable_cores
+from mojoaccel.toolchain.mojo import candidates
 
 GLIBC = (2, 34)
 """What Modular builds its compiler for."""
@@ -16,6 +22,7 @@ GLIBC = (2, 34)
 MEMORY = 8 << 30
 """What Modular asks for; large models take about 1 GB to compile."""
 
+FREE_MEMORY = 1 << 30
 SHARED = 64 << 20
 """Docker's default size of /dev/shm, too small for servers and data loaders."""
 
@@ -23,11 +30,22 @@ SHM = Path("/dev/shm")
 ENTROPY_SECONDS = 0.5
 REQUIREMENTS = "Modular's system requirements (docs.modular.com/max/packages)"
 YEARS = (2025, 2100)
+DAY = 24 * 60 * 60
+"""Seconds that a file may be ahead of the clock: zones and summer time stay below."""
 
 
 def operating_system(facts: Facts) -> Outcome:
     """Compare the operating system with those the compiler is made for."""
     name, release = platform.system(), platform.release()
+    if release.endswith("-Microsoft"):  # WSL 2 has a kernel of its own: -microsoft-standard-WSL2
+        return warned(
+            f"Windows Subsystem for Linux 1 ({release}), which is no real Linux kernel",
+            platform.platform(),
+            expected="WSL 2",
+            hint="system calls that Mojo uses are missing or slow in WSL 1; convert it to WSL 2",
+            fix=f"wsl --set-version {environment('WSL_DISTRO_NAME') or 'Ubuntu'} 2",
+            reference=REQUIREMENTS,
+        )
     if name == "Linux":
         kind = "Windows Subsystem for Linux" if "microsoft" in release.lower() else "Linux"
         return passed(f"{kind} {release}", platform.platform())
@@ -42,8 +60,19 @@ def operating_system(facts: Facts) -> Outcome:
 
 def processor(facts: Facts) -> Outcome:
     """Find the target for this processor."""
-    target = facts.target
     name = facts.machine.model or "unknown processor"
+    try:
+        target: Target = facts.target
+    except MojoaccelError as e:
+        return failed(
+            e.diagnostics[0].message,
+            name,
+            expected="x86-64-v3 (AVX2, BMI2, F16C, FMA, MOVBE) or AArch64 with NEON",
+            hint="Mojo's programs print nothing or die of SIGILL here; a virtual machine must show "
+            "the host's processor",
+            fix="qemu-system-x86_64 -accel kvm -cpu host ...",
+            reference="modular/modular#6823; " + REQUIREMENTS,
+        )
     width = f"{8 * target.simd_bytes}-bit vectors"
     return passed(f"{name}, compiled for as {target.cpu}, {width}", str(target))
 
@@ -88,6 +117,15 @@ def memory(facts: Facts) -> Outcome:
             hint="compile with --jobs 1 if the compiler is ended by SIGKILL",
             fix="mojoaccel compile MODEL --jobs 1",
             reference=REQUIREMENTS,
+        )
+    free = describe_memory(facts.machine)["available_bytes"]
+    if free is not None and free < FREE_MEMORY:
+        return warned(
+            f"only {free / (1 << 20):.0f} MiB of {text} of memory are free",
+            "MemAvailable in /proc/meminfo",
+            expected="1 GiB free",
+            hint="end other programs, or compile with --jobs 1",
+            fix="ps -eo rss,pid,comm --sort=-rss | head",
         )
     return passed(f"{text} of memory")
 
@@ -138,7 +176,30 @@ def clock(facts: Facts) -> Outcome:
         return failed(f"the monotonic clock moved by {step} ns in 2 ms", **more)
     if not YEARS[0] <= year < YEARS[1]:
         return warned(f"the clock says {year}", expected="the present year", **more)
-    return passed("the clock runs", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()))
+    now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    later = [line for path in installed_files(facts) if (line := _ahead(path))]
+    if later:
+        return warned(
+            f"the clock says {now}, which is before mojoaccel or Mojo was installed",
+            *later,
+            expected="a time after the files were written",
+            **more,
+        )
+    return passed("the clock runs", now)
+
+
+def installed_files(facts: Facts) -> Sequence[Path]:
+    """Return files that were written when mojoaccel and the compiler were installed."""
+    return [Path(__file__), *(path for path, _ in list(candidates(facts.mojo))[:1])]
+
+
+def _ahead(path: Path) -> str:
+    """Say by how much a file is newer than the clock; empty if by less than a day."""
+    try:
+        seconds = path.stat().st_mtime - time.time()
+    except OSError:
+        return ""
+    return f"{path} is {seconds / DAY:.1f} days newer" if seconds > DAY else ""
 
 
 def entropy(facts: Facts) -> Outcome:

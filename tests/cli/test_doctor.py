@@ -175,6 +175,18 @@ def test_fix_asks_before_it_moves_what_is_not_ours(run: Run, tmp_path: Path) -> 
     assert (tmp_path / ".modular.old").is_dir()
 
 
+def test_fix_asks_before_it_leaves_the_home(
+    run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    place = tmp_path_factory.mktemp("outside") / "gone"
+    code, _, err = run("doctor", "--check", "cache.temporary", "--fix", TMPDIR=str(place))
+    assert err.splitlines() == [f"cache.temporary: make the folder {place}", "  left alone"]
+    assert (code, place.exists()) == (0, False)
+    _, _, err = run("doctor", "--check", "cache.temporary", "--fix", "--yes", TMPDIR=str(place))
+    assert err.splitlines()[-1] == "  done; run mojoaccel doctor again"
+    assert place.is_dir()
+
+
 def test_unknown_check_and_code(run: Run) -> None:
     assert run("doctor", "--check", "nothing")[0] == 2
     assert run("doctor", "--explain", "MA000")[0] == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -93,3 +94,16 @@ def test_a_temporary_folder_that_is_missing(tmp_path: Path) -> None:
     code, row = check(tmp_path, "true", "cache.temporary", TMPDIR=str(tmp_path / "gone"))
     assert (code, row["status"]) == (0, "warn")
     assert row["fix"] == f"mkdir -p {tmp_path}/gone"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the levels are x86-64's")
+def test_a_processor_below_x86_64_v3(tmp_path: Path) -> None:
+    old = 'sed "s/ avx2//; s/ bmi2//" /proc/cpuinfo > "$P/cpuinfo"'
+    code, row = check(
+        tmp_path, f'{old} && mount --bind "$P/cpuinfo" /proc/cpuinfo', "system.processor"
+    )
+    assert (code, row["status"]) == (3, "fail")
+    assert row["summary"] == "this processor cannot run compiled models; it lacks avx2, bmi2"
+    assert row["expected"].startswith("x86-64-v3")
+    assert "SIGILL" in row["hint"]
+    assert row["fix"] == "qemu-system-x86_64 -accel kvm -cpu host ..."

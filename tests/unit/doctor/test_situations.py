@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import socket
@@ -31,6 +32,7 @@ from mojoaccel.doctor.report import finding_lines, hide, markdown_report
 from mojoaccel.paths import cache_root
 from mojoaccel.targets.gpu import Gpu, GpuReport
 
+REAL_HOME = os.environ.get("HOME", "/")
 HANGS = "#!/bin/sh\nsleep 60\n"
 JUJU = (
     "#!/bin/sh\n"
@@ -192,6 +194,34 @@ def test_the_real_debian_package(shell, tmp_path):
     assert "Mojolicious" in outcome.evidence[0]
 
 
+def test_the_real_npm_package(shell, monkeypatch, tmp_path):
+    """Laid out as `npm install -g` does; its own packages are not needed to know it."""
+    npm = shutil.which("npm", path="/usr/bin:/usr/local/bin")
+    if npm is None:
+        pytest.skip("no npm here")
+    modules = tmp_path / "lib" / "node_modules"
+    modules.mkdir(parents=True)
+    got = subprocess.run(
+        [npm, "pack", "mojo-cli@0.1.1"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        env={"PATH": f"{Path(npm).parent}:/usr/bin:/bin", "HOME": REAL_HOME},
+    )
+    packed = tmp_path / "mojo-cli-0.1.1.tgz"
+    if got.returncode != 0 or not packed.exists():
+        pytest.skip("the package cannot be downloaded")
+    shutil.unpack_archive(packed, tmp_path / "unpacked")
+    (tmp_path / "unpacked" / "package").rename(modules / "mojo-cli")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "mojo").symlink_to("../lib/node_modules/mojo-cli/bin/mojo")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    outcome = lookalikes.lookalikes(Facts())
+    assert (outcome.status, outcome.fix) == ("warn", "npm uninstall -g mojo-cli")
+    assert outcome.evidence == (f"{tmp_path / 'bin' / 'mojo'} is npm's mojo-cli, not Modular's",)
+
+
 def test_aliases_and_functions(shell):
     assert lookalikes.aliases(Facts()).status == "pass"
     (shell.home / ".bashrc").write_text("# alias mojo=no\n  alias mojo='magic run mojo'\n")
@@ -342,11 +372,66 @@ def test_unsupported_system(monkeypatch):
     assert (outcome.status, outcome.fix) == ("fail", "wsl --install")
 
 
+@pytest.mark.parametrize(
+    ("release", "status", "fix"),
+    [
+        ("4.4.0-19041-Microsoft", "warn", "wsl --set-version Debian 2"),
+        ("5.15.90.1-microsoft-standard-WSL2", "pass", ""),
+    ],
+)
+def test_windows_subsystem_for_linux(monkeypatch, release, status, fix):
+    monkeypatch.setenv("WSL_DISTRO_NAME", "Debian")
+    monkeypatch.setattr(system.platform, "release", lambda: release)
+    outcome = system.operating_system(Facts())
+    assert (outcome.status, outcome.fix) == (status, fix)
+    assert outcome.summary.startswith("Windows Subsystem for Linux")
+
+
+def test_little_memory(monkeypatch):
+    facts = Facts()
+    facts.machine = dataclasses.replace(facts.machine, memory_bytes=2 << 30)
+    outcome = system.memory(facts)
+    assert (outcome.status, outcome.summary) == ("warn", "2.0 GiB of memory")
+    assert outcome.fix == "mojoaccel compile MODEL --jobs 1"
+    facts.machine = dataclasses.replace(facts.machine, memory_bytes=16 << 30)
+    free = {"available_bytes": 300 << 20}
+    monkeypatch.setattr(system, "describe_memory", lambda machine: free)
+    outcome = system.memory(facts)
+    assert outcome.summary == "only 300 MiB of 16.0 GiB of memory are free"
+    free["available_bytes"] = 4 << 30
+    assert system.memory(facts).status == "pass"
+
+
+def test_no_c_compiler(shell, tmp_path):
+    """Modular's own `mojo build` fails without one; mojoaccel links with what it brings."""
+    facts = Facts()
+    facts.compiler = types.SimpleNamespace(lld=tmp_path / "lld")
+    outcome = mojo.linker(facts)
+    assert outcome.status == "pass"
+    assert "`mojo build` by hand would also want a C compiler" in outcome.summary
+    assert outcome.evidence == (str(tmp_path / "lld"),)
+    shell("bin", "#!/bin/sh\n", "gcc")
+    assert str(tmp_path / "bin" / "gcc") in mojo.linker(facts).evidence
+
+
 def test_small_shared_memory(monkeypatch):
     stats = types.SimpleNamespace(f_frsize=4096, f_blocks=16384)
     monkeypatch.setattr(system.os, "statvfs", lambda path: stats)
     outcome = system.shared_memory(Facts())
     assert (outcome.status, outcome.summary) == ("warn", "/dev/shm has 64 MiB")
+
+
+def test_a_clock_that_was_set_back(monkeypatch, tmp_path):
+    file = tmp_path / "mojo"
+    file.touch()
+    monkeypatch.setattr(system, "installed_files", lambda facts: [tmp_path / "gone", file])
+    assert system.clock(Facts()).status == "pass"
+    os.utime(file, (time.time() + 3 * system.DAY,) * 2)
+    outcome = system.clock(Facts())
+    assert outcome.status == "warn"
+    assert "before mojoaccel or Mojo was installed" in outcome.summary
+    assert outcome.evidence == (f"{file} is 3.0 days newer",)
+    assert outcome.fix == "sudo timedatectl set-ntp true"
 
 
 def test_clock_and_entropy(monkeypatch):
