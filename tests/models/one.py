@@ -94,6 +94,12 @@ def shortened(args: tuple[Any, ...], axes: list[int | None], share: float) -> tu
     )
 
 
+def processor_seconds() -> float:
+    """Return processor time of this process and of those that it has waited for."""
+    usages = (resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(u.ru_utime + u.ru_stime for u in usages)
+
+
 def measure(
     suite: str, name: str, *, dynamic: bool, threads: int, sequence: bool = False
 ) -> dict[str, Any]:
@@ -116,7 +122,7 @@ def measure(
             return {"status": "skip", "reason": ["it takes no sequence"]}
         shapes, _ = sequence_shapes(tuple(args), lengths, shapes)
     result: dict[str, Any] = {"status": "pass"}
-    start = time.perf_counter()
+    start, before = time.perf_counter(), processor_seconds()
     try:
         session = mojoaccel.compile(
             module,
@@ -130,6 +136,7 @@ def measure(
         messages = [d.message for d in problem.diagnostics]
         return {"status": "fail", "stage": "compile", "code": problem.code, "reason": messages}
     result["compile_seconds"] = time.perf_counter() - start
+    result["cpu_seconds"] = processor_seconds() - before
     usage = (
         resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )

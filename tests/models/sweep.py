@@ -1,9 +1,10 @@
 """Compiles every model of a suite and compares it with PyTorch, each in a process of its own.
 
-``python -m tests.models.sweep --suite SUITE.py [--only NAME ...] [--smoke] [--dynamic] [--jobs N]
-[--out results.json]``. A suite is a Python file with ``names()`` and ``load(name)``, which returns
-the module, its positional and keyword inputs and its dynamic shapes. The exit status is 1 if a
-model fails that ``allowed.toml`` does not name with a reason.
+``python -m tests.models.sweep --suite SUITE.py [--only NAME ...] [--smoke]
+[--dynamic | --sequence] [--jobs N] [--out results.json] [--resume]``. A suite is a Python file
+with ``names()`` and ``load(name)``, which returns the module, its positional and keyword inputs
+and its dynamic shapes. The exit status is 1 if a model fails that ``allowed.toml`` does not name
+with a reason.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def line(name: str, result: dict[str, Any]) -> str:
         f"{name:32}",
         f"{result['status']:5}",
         f"{number('compile_seconds', '.1f'):>6}",
+        f"{number('cpu_seconds', '.1f'):>6}",
         f"{number('memory_mb', '.0f'):>6}",
         f"{number('error', '.1e'):>8}",
         f"{number('own', '.1e'):>8}",
@@ -68,11 +70,12 @@ def line(name: str, result: dict[str, Any]) -> str:
 def summary(results: dict[str, dict[str, Any]], allowed: dict[str, str]) -> str:
     """Write the closing lines: counts, compile times, what is not allowed to fail."""
     counts = {s: sum(r["status"] == s for r in results.values()) for s in ("pass", "fail", "skip")}
-    seconds = [r["compile_seconds"] for r in results.values() if "compile_seconds" in r]
     lines = [f"{counts['pass']} pass, {counts['fail']} fail, {counts['skip']} skipped"]
-    if seconds:
-        middle, most = statistics.median(seconds), max(seconds)
-        lines.append(f"compile: median {middle:.1f} s, longest {most:.1f} s")
+    for key, word in (("compile_seconds", "s"), ("cpu_seconds", "s of processor time")):
+        seconds = [r[key] for r in results.values() if key in r]
+        if seconds:
+            middle, most = statistics.median(seconds), max(seconds)
+            lines.append(f"compile: median {middle:.1f} {word}, longest {most:.1f} {word}")
     loose = [n for n, r in results.items() if r["status"] == "pass" and not r.get("strict", True)]
     if loose:
         lines.append(f"accepted at 1e-3 but not at 1e-4: {', '.join(loose)}")
@@ -100,6 +103,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="threads of each session")
     parser.add_argument("--limit", type=float, default=300, help="seconds for one model")
     parser.add_argument("--out", type=Path, help="results as JSON, kept up to date")
+    parser.add_argument("--resume", action="store_true", help="only what --out lacks or has failed")
     given = parser.parse_args()
 
     from tests.models.one import load_suite
@@ -112,6 +116,10 @@ def main() -> int:
         "sequence" if given.sequence else "dynamic" if given.dynamic else "static"
     ]
     results: dict[str, dict[str, Any]] = {}
+    if given.resume and given.out and given.out.exists():
+        before = json.loads(given.out.read_text())
+        results = {n: r for n, r in before.items() if n not in names or r["status"] != "fail"}
+        names = [n for n in names if n not in results]
 
     def take(name: str) -> None:
         results[name] = run_one(given.suite, name, given)
@@ -119,7 +127,7 @@ def main() -> int:
         if given.out:
             given.out.write_text(json.dumps(results, indent=1) + "\n")
 
-    print(f"{'model':32} {'':5} {'s':>6} {'MB':>6} {'error':>8} {'PyTorch':>8}")
+    print(f"{'model':32} {'':5} {'s':>6} {'cpu s':>6} {'MB':>6} {'error':>8} {'PyTorch':>8}")
     with ThreadPoolExecutor(given.jobs) as pool:
         list(pool.map(take, names))
     print(summary(results, allowed))
