@@ -29,6 +29,7 @@ from tests.operators import (
     reduction_cases,
     scatter_cases,
     spatial_cases,
+    special_cases,
 )
 
 STEP = {
@@ -116,6 +117,10 @@ GROUPS: dict[str, Callable[[], list[cases.Case]]] = {
     "sampling": spatial_cases.sampling_cases,
     "rearranging": spatial_cases.rearranging_cases,
     "spatial_norm": spatial_cases.norm_cases,
+    "special": special_cases.special_cases,
+    "polynomial": special_cases.polynomial_cases,
+    "integer": special_cases.integer_cases,
+    "narrow": special_cases.narrow_cases,
 }
 
 

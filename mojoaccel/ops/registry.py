@@ -234,6 +234,7 @@ class OpDef:
 
 ROOMS = (
     "elementwise",
+    "special",
     "creation",
     "shape",
     "reduction",

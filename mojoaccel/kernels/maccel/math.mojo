@@ -67,6 +67,21 @@ from maccel.math_basic import (
     trunc,
     where,
 )
+from maccel.math_bessel import (
+    bessel_j0,
+    bessel_j1,
+    bessel_y0,
+    bessel_y1,
+    i0,
+    i0e,
+    i1,
+    i1e,
+    k0,
+    k0e,
+    k1,
+    k1e,
+    spherical_bessel_j0,
+)
 from maccel.math_divide import (
     div,
     div_floor,
@@ -76,7 +91,7 @@ from maccel.math_divide import (
     pow,
     remainder,
 )
-from maccel.math_error import erf, erfc, erfinv
+from maccel.math_error import erf, erfc, erfcx, erfinv, ndtri
 from maccel.math_exp import exp, exp2, expm1, log, log10, log1p, log2
 from maccel.math_gamma import digamma, lgamma
 from maccel.math_hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
@@ -94,5 +109,32 @@ from maccel.math_logic import (
     truth,
     xor_,
 )
+from maccel.math_orthogonal import (
+    chebyshev_polynomial_t,
+    chebyshev_polynomial_u,
+    chebyshev_polynomial_v,
+    chebyshev_polynomial_w,
+    hermite_polynomial_h,
+    hermite_polynomial_he,
+    laguerre_polynomial_l,
+    legendre_polynomial_p,
+    shifted_chebyshev_polynomial_t,
+    shifted_chebyshev_polynomial_u,
+    shifted_chebyshev_polynomial_v,
+    shifted_chebyshev_polynomial_w,
+)
 from maccel.math_power import hypot, xlogy
+from maccel.math_special import (
+    frexp_exponent,
+    frexp_mantissa,
+    gcd,
+    igamma,
+    igammac,
+    lcm,
+    nextafter,
+    polygamma,
+    round_decimals,
+    signbit,
+    zeta,
+)
 from maccel.math_trig import acos, asin, atan, atan2, cos, sin, tan

@@ -10,6 +10,7 @@ from maccel.math_poly import (
     at_most,
     constant,
     magnitude,
+    narrow,
     polynomial,
     root,
     with_sign,
@@ -75,9 +76,8 @@ def erf_near[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
 
 
 @always_inline
-def erfc_far[dt: DType, w: SIMDLength](a: SIMD[dt, w]) -> SIMD[dt, w]:
-    """Computes erfc for a >= 1 to float64 accuracy: e^(-a^2) times a rational.
-    """
+def erfcx_far[dt: DType, w: SIMDLength](a: SIMD[dt, w]) -> SIMD[dt, w]:
+    """Computes e^(a^2) erfc(a) for a >= 1 to float64 accuracy, by rationals."""
     var p = polynomial[
         0.999999998859387055,
         1.78053136194970283,
@@ -100,7 +100,7 @@ def erfc_far[dt: DType, w: SIMDLength](a: SIMD[dt, w]) -> SIMD[dt, w]:
         0.00134239752357256463,
     ](at_most(a, 4.0))
     var middle = p / q
-    var b = at_least(at_most(a, 28.0), 1.0)
+    var b = at_least(a, 1.0)
     var u = 1 / (b * b)
     p = polynomial[
         0.564189583547756287,
@@ -121,13 +121,19 @@ def erfc_far[dt: DType, w: SIMDLength](a: SIMD[dt, w]) -> SIMD[dt, w]:
         458.911454140206962,
     ](u)
     var tail = p / (q * b)
-    var r = a.gt(constant[dt, w](4.0)).select(tail, middle)
+    return a.gt(constant[dt, w](4.0)).select(tail, middle)
+
+
+@always_inline
+def erfc_far[dt: DType, w: SIMDLength](a: SIMD[dt, w]) -> SIMD[dt, w]:
+    """Computes erfc for a >= 1 to float64 accuracy."""
+    var b = at_least(at_most(a, 28.0), 1.0)
     # e^(-a^2) = e^(-s) e^(s - a^2), s being the rounded square.
     var s = b * b
     var lost = fma(b, b, -s)
     var e = exp(-s)
     return a.gt(constant[dt, w](28.0)).select(
-        constant[dt, w](0), fma(-lost, e, e) * r
+        constant[dt, w](0), fma(-lost, e, e) * erfcx_far(b)
     )
 
 
@@ -140,7 +146,45 @@ def erfc[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
         far = x.lt(0).select(2 - far, far)
         return a.lt(1).select(1 - erf_near(x), far)
     else:
-        return erfc(x.cast[DType.float64]()).cast[dt]()
+        return narrow[dt](erfc(x.cast[DType.float64]()))
+
+
+@always_inline
+def erfcx[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
+    """Computes e^(x^2) erfc(x) without overflow for positive x."""
+    comptime if dt == DType.float64:
+        var a = magnitude(x)
+        var s = at_most(a, 27.0) * at_most(a, 27.0)
+        var lost = fma(at_most(a, 27.0), at_most(a, 27.0), -s)
+        var e = exp(s)
+        e = fma(lost, e, e)
+        var far = erfcx_far(a)
+        var r = a.lt(1).select(e * (1 - erf_near(a)), far)
+        r = x.lt(0).select(2 * e - r, r)
+        return x.lt(constant[dt, w](-27.0)).select(constant[dt, w](INF), r)
+    else:
+        return narrow[dt](erfcx(x.cast[DType.float64]()))
+
+
+@always_inline
+def erfinv_positive[
+    dt: DType, w: SIMDLength
+](a: SIMD[dt, w], tail: SIMD[dt, w]) -> SIMD[dt, w]:
+    """Computes the inverse error function of a in [0, 1], given 1 - a as well.
+    """
+    var l = log(tail * (1 + a))
+    var t = l * constant[dt, w](0.5) + constant[dt, w](4.3307467508)
+    var x = root(root(t * t - l * constant[dt, w](6.8027210884)) - t)
+    # The estimate cancels near 0.
+    x = a.lt(constant[dt, w](1e-3)).select(
+        a * constant[dt, w](0.88622692545275801365), x
+    )
+    comptime for _ in range(2):
+        # erf(x) - a, from whichever end it does not cancel.
+        var miss = a.lt(constant[dt, w](0.5)).select(erf(x) - a, tail - erfc(x))
+        var step = miss * exp(x * x) * constant[dt, w](0.88622692545275801365)
+        x = x - step / (1 + x * step)
+    return tail.eq(0).select(constant[dt, w](INF), x)
 
 
 @always_inline
@@ -149,25 +193,23 @@ def erfinv[dt: DType, w: SIMDLength](y: SIMD[dt, w]) -> SIMD[dt, w]:
     """
     comptime if dt == DType.float64:
         var a = magnitude(y)
-        var tail = 1 - a
-        var l = log(tail * (1 + a))
-        var t = l * constant[dt, w](0.5) + constant[dt, w](4.3307467508)
-        var x = root(root(t * t - l * constant[dt, w](6.8027210884)) - t)
-        # The estimate cancels near 0.
-        x = a.lt(constant[dt, w](1e-3)).select(
-            a * constant[dt, w](0.88622692545275801365), x
-        )
-        comptime for _ in range(2):
-            # erf(x) - a, from whichever end it does not cancel.
-            var miss = a.lt(constant[dt, w](0.5)).select(
-                erf(x) - a, tail - erfc(x)
-            )
-            var step = (
-                miss * exp(x * x) * constant[dt, w](0.88622692545275801365)
-            )
-            x = x - step / (1 + x * step)
-        x = a.eq(1).select(constant[dt, w](INF), x)
+        var x = erfinv_positive(a, 1 - a)
         x = a.gt(1).select(constant[dt, w](NAN), x)
         return with_sign(x, y)
     else:
-        return erfinv(y.cast[DType.float64]()).cast[dt]()
+        return narrow[dt](erfinv(y.cast[DType.float64]()))
+
+
+@always_inline
+def ndtri[dt: DType, w: SIMDLength](y: SIMD[dt, w]) -> SIMD[dt, w]:
+    """Computes the quantile of the standard normal distribution."""
+    comptime if dt == DType.float64:
+        var upper = y.gt(constant[dt, w](0.5))
+        var tail = upper.select(2 * (1 - y), 2 * y)
+        var x = constant[dt, w](1.41421356237309504880) * erfinv_positive(
+            1 - tail, tail
+        )
+        x = upper.select(x, -x)
+        return (y.ge(0) & y.le(1)).select(x, constant[dt, w](NAN))
+    else:
+        return narrow[dt](ndtri(y.cast[DType.float64]()))

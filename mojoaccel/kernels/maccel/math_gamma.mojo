@@ -9,6 +9,7 @@ from maccel.math_poly import (
     NAN,
     constant,
     magnitude,
+    narrow,
     polynomial,
     with_sign,
 )
@@ -101,7 +102,7 @@ def lgamma[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
         r = a.lt(constant[dt, w](1e-20)).select(tiny, r)
         return a.eq(inf).select(inf, r)
     else:
-        return lgamma(x.cast[DType.float64]()).cast[dt]()
+        return narrow[dt](lgamma(x.cast[DType.float64]()))
 
 
 @always_inline
@@ -136,4 +137,4 @@ def digamma[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
         r = (negative & part.eq(0)).select(constant[dt, w](NAN), r)
         return x.eq(0).select(with_sign(constant[dt, w](INF), -x), r)
     else:
-        return digamma(x.cast[DType.float64]()).cast[dt]()
+        return narrow[dt](digamma(x.cast[DType.float64]()))

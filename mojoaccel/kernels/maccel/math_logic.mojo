@@ -3,6 +3,7 @@
 from std.sys import size_of
 
 from maccel.math_basic import ne
+from maccel.math_poly import narrow
 
 
 @always_inline
@@ -30,6 +31,8 @@ def cast[to: DType, dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[to, w]:
         to == DType.uint8 or to == DType.int8 or to == DType.int16
     ):
         return x.cast[DType.int32]().cast[to]()
+    elif dt == DType.float64 and to.is_floating_point():
+        return narrow[to](rebind[SIMD[DType.float64, w]](x))
     else:
         return x.cast[to]()
 

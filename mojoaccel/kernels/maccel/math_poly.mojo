@@ -38,6 +38,23 @@ def magnitude[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
 
 
 @always_inline
+def narrow[to: DType, w: SIMDLength](x: SIMD[DType.float64, w]) -> SIMD[to, w]:
+    """Rounds float64 to `to`, through float32 as PyTorch does.
+
+    The fence keeps LLVM from joining this with a later rounding to 16 bits: float64 to bfloat16 at
+    once rounds differently, and is a library function that artifacts do not have.
+    """
+    comptime if to == DType.float64:
+        return rebind[SIMD[to, w]](x)
+    else:
+        comptime F32 = SIMD[DType.float32, w]
+        var single = llvm_intrinsic["llvm.arithmetic.fence", F32](
+            x.cast[DType.float32]()
+        )
+        return single.cast[to]()
+
+
+@always_inline
 def with_sign[
     dt: DType, w: SIMDLength
 ](x: SIMD[dt, w], sign: SIMD[dt, w]) -> SIMD[dt, w]:

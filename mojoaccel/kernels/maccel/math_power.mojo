@@ -10,7 +10,7 @@ from maccel.math_exp import (
     log1p_fraction,
     log_series,
 )
-from maccel.math_poly import INF, NAN, constant, magnitude, root
+from maccel.math_poly import INF, NAN, constant, magnitude, narrow, root
 
 
 @always_inline
@@ -67,7 +67,7 @@ def power_magnitude[
         var l = d.fraction + log1p_fraction(d.fraction)
         l = fma(l, SIMD[DType.float64, w](1.44269504088896340736), d.exponent)
         var t = y.cast[DType.float64]() * l
-        return exp2(t).cast[dt]()
+        return narrow[dt](exp2(t))
 
 
 @always_inline
@@ -127,7 +127,7 @@ def hypot[
     else:
         var a = x.cast[DType.float64]()
         var b = y.cast[DType.float64]()
-        var r = root(fma(a, a, b * b)).cast[dt]()
+        var r = narrow[dt](root(fma(a, a, b * b)))
         var inf = constant[dt, w](INF)
         return (magnitude(x).eq(inf) | magnitude(y).eq(inf)).select(inf, r)
 

@@ -13,6 +13,7 @@ from maccel.math_poly import (
     bits_of,
     constant,
     magnitude,
+    narrow,
     polynomial,
     root,
     with_sign,
@@ -198,7 +199,7 @@ def atan[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
     comptime if dt == DType.float64:
         return with_sign(atan_positive(magnitude(x)), x)
     else:
-        return atan(x.cast[DType.float64]()).cast[dt]()
+        return narrow[dt](atan(x.cast[DType.float64]()))
 
 
 @always_inline
@@ -221,9 +222,9 @@ def atan2[
         r = with_sign(V(1), x).lt(0).select(pi - r, r)
         return with_sign(r, y)
     else:
-        return atan2(y.cast[DType.float64](), x.cast[DType.float64]()).cast[
-            dt
-        ]()
+        return narrow[dt](
+            atan2(y.cast[DType.float64](), x.cast[DType.float64]())
+        )
 
 
 @always_inline
@@ -259,7 +260,7 @@ def asin[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
         y = far.select(constant[dt, w](1.57079632679489661923) - 2 * y, y)
         return with_sign(y, x)
     else:
-        return asin(x.cast[DType.float64]()).cast[dt]()
+        return narrow[dt](asin(x.cast[DType.float64]()))
 
 
 @always_inline
@@ -276,4 +277,4 @@ def acos[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
         var inner = constant[dt, w](1.57079632679489661923) - with_sign(y, x)
         return far.select(outer, inner)
     else:
-        return acos(x.cast[DType.float64]()).cast[dt]()
+        return narrow[dt](acos(x.cast[DType.float64]()))

@@ -1,0 +1,95 @@
+"""Special functions: their ordinary range, their ends, and what is beyond."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tests.operator_cases import SPECIAL, Case, flags, ints, rand
+
+S = torch.special
+ENDS = torch.tensor([24.999, 25.0, 30.001, 8.0, 2.0, 700.0, 1e-5, 5e-40, -3.0, 20.0])
+
+ANY = {
+    "lgamma": torch.lgamma, "digamma": torch.digamma, "i0": torch.i0, "i0e": S.i0e, "i1": S.i1,
+    "i1e": S.i1e, "erfcx": S.erfcx, "j0": S.bessel_j0, "j1": S.bessel_j1,
+    "spherical_j0": S.spherical_bessel_j0, "log_ndtr": S.log_ndtr, "signbit": torch.signbit,
+    "frexp": torch.frexp, "decimals": lambda x: torch.round(x, decimals=2),
+    "tens": lambda x: torch.round(x, decimals=-1),
+}  # fmt: skip
+POSITIVE = {
+    "y0": S.bessel_y0, "y1": S.bessel_y1, "k0": S.modified_bessel_k0, "k1": S.modified_bessel_k1,
+    "k0e": S.scaled_modified_bessel_k0, "k1e": S.scaled_modified_bessel_k1,
+    "trigamma": lambda x: torch.polygamma(1, x), "zeta": lambda x: S.zeta(x + 0.5, x.flip(0)),
+    "igamma": lambda x: torch.igamma(x, x.flip(0)),
+    "igammac": lambda x: torch.igammac(x, x.flip(0)),
+}  # fmt: skip
+POLYNOMIALS = [
+    *(f"{s}chebyshev_polynomial_{k}" for s in ("", "shifted_") for k in "tuvw"),
+    "hermite_polynomial_h", "hermite_polynomial_he", "laguerre_polynomial_l",
+    "legendre_polynomial_p",
+]  # fmt: skip
+
+
+def values() -> Tensor:
+    return torch.cat([3 * rand(40), 30 * rand(20), SPECIAL, ENDS])
+
+
+def special_cases() -> list[Case]:
+    x = values()
+    cases: list[Case] = [(n, f, (x.clone(),)) for n, f in ANY.items()]
+    cases += [(n, f, (x.abs(),)) for n, f in POSITIVE.items()]
+    unit = torch.cat([rand(40).sigmoid(), torch.tensor([0.0, 1.0, 1e-30, 0.5, 1.5, -0.2])])
+    cases += [
+        ("ndtri", S.ndtri, (unit,)),
+        ("hypot", torch.hypot, (x.clone(), x.flip(0))),
+        ("nextafter", torch.nextafter, (x.clone(), x.flip(0))),
+        ("ldexp", torch.ldexp, (x.clone(), ints(1))),
+    ]
+    return cases
+
+
+def polynomial_cases() -> list[Case]:
+    degrees = torch.arange(-2, 14).float().repeat(3)
+    x = torch.cat([torch.linspace(-1, 1, 32), 2 * rand(16)])
+    cases: list[Case] = [(n, getattr(S, n), (x.clone(), degrees.clone())) for n in POLYNOMIALS]
+    fifth: Case = ("degree", lambda a: S.chebyshev_polynomial_t(a, 5), (x.clone(),))
+    place: Case = ("place", lambda n: S.hermite_polynomial_h(0.7, n), (degrees.clone(),))
+    return [*cases, fifth, place]
+
+
+def integer_cases() -> list[Case]:
+    i, j = ints(77, low=-50, high=50), ints(77, low=-50, high=50, seed=1)
+    i[:3], j[2:5] = 0, 0
+    count = ints(77, low=-3, high=70, seed=2)
+    return [
+        ("gcd", torch.gcd, (i.clone(), j.clone())),
+        ("lcm", torch.lcm, (i.clone(), j.clone())),
+        ("gcd_i8", torch.gcd, (i.to(torch.int8), j.to(torch.int8))),
+        ("left", torch.bitwise_left_shift, (i.clone(), count.clone())),
+        ("right", torch.bitwise_right_shift, (i.clone(), count.clone())),
+        ("left_number", lambda a: a << 3, (i.clone(),)),
+        ("right_number", lambda a: a >> 2, (i.int(),)),
+        ("number_left", lambda a: torch.bitwise_left_shift(3, a), (count.clone(),)),
+        ("sign", torch.signbit, (i.clone(),)),
+        ("sign_bool", torch.signbit, (flags(5),)),
+        ("lgamma_int", torch.lgamma, (i.clone(),)),
+    ]
+
+
+def narrow_cases() -> list[Case]:
+    """Functions that are computed in float64, from and to 16 bits."""
+    x, wide = rand(70), rand(70).double()
+    half, brain = x.half(), x.bfloat16()
+    return [
+        *((f"{f.__name__}_bf16", f, (torch.tanh(brain),)) for f in (torch.acos, torch.asin)),
+        ("atan_bf16", torch.atan, (brain.clone(),)),
+        ("erfc_bf16", torch.erfc, (brain.clone(),)),
+        ("pow_bf16", lambda a: a.abs() ** 1.7, (brain.clone(),)),
+        ("atan2_bf16", torch.atan2, (brain.clone(), brain.flip(0))),
+        ("acos_f16", torch.acos, (torch.tanh(half),)),
+        ("pow_f16", lambda a: a.abs() ** 0.3, (half.clone(),)),
+        ("f64_to_f16", lambda a: (2 * a).half(), (wide.clone(),)),
+        ("f64_to_bf16", lambda a: (2 * a).bfloat16(), (wide.clone(),)),
+        ("f64_f32_bf16", lambda a: (2 * a).float().bfloat16(), (wide.clone(),)),
+    ]
