@@ -65,7 +65,6 @@ from maccel.math_basic import (
     square,
     sub,
     trunc,
-    where,
 )
 from maccel.math_bessel import (
     bessel_j0,

@@ -189,16 +189,6 @@ def ge[
 
 
 @always_inline
-def where[
-    dt: DType, w: SIMDLength
-](condition: SIMD[DType.bool, w], x: SIMD[dt, w], y: SIMD[dt, w]) -> SIMD[
-    dt, w
-]:
-    """Selects x where the condition holds, else y."""
-    return condition.select(x, y)
-
-
-@always_inline
 def select[
     dt: DType, w: SIMDLength
 ](condition: SIMD[DType.bool, w], x: SIMD[dt, w], y: SIMD[dt, w]) -> SIMD[
