@@ -9,7 +9,7 @@ from mojoaccel.emit import syntax
 from mojoaccel.errors import error
 from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.plan import Closure, ScalarOp, View
-from mojoaccel.ir.types import BF16, BOOL, F32, F64, I64, DType
+from mojoaccel.ir.types import BF16, BOOL, F16, F32, F64, I64, DType
 from mojoaccel.ops.lazy import IOTA
 
 COORD_NAMES = {
@@ -284,10 +284,17 @@ class ClosurePrinter:
         return self._converted(name, source, to)
 
     def _converted(self, name: str, source: DType, to: DType) -> str:
-        """Print a conversion; bfloat16 of what was float64 is rounded by a function of ours."""
+        """Print a conversion; 16 bits of what was float64 are rounded by functions of ours."""
         if to == BF16 and any(op.dtype == F64 for op in self.closure.body.ops):
             single = name if source == F32 else f"{name}.cast[{syntax.dtype(F32)}]()"
             return f"{self._memory('narrow_bf16')}({single})"
+        if (
+            source == F64
+            and to in (F16, F32)
+            and any(op.dtype == F16 for op in self.closure.body.ops)
+        ):
+            self.imports.add(("maccel.math", "narrow"))
+            return f"narrow[{syntax.dtype(to)}]({name})"
         return name + syntax.conversion(source, to)
 
     def _differs(self, x: str, y: str, dtype: DType) -> str:

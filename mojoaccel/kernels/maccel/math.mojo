@@ -122,6 +122,7 @@ from maccel.math_orthogonal import (
     shifted_chebyshev_polynomial_v,
     shifted_chebyshev_polynomial_w,
 )
+from maccel.math_poly import narrow
 from maccel.math_power import hypot, xlogy
 from maccel.math_special import (
     frexp_exponent,

@@ -63,7 +63,9 @@ def zeta64[w: SIMDLength](s: SIMD[F, w], q: SIMD[F, w]) -> SIMD[F, w]:
     comptime for k in range(10):
         comptime weight = weights[k]
         total = fma(rising, V(weight), total)
-        rising *= (power + (2 * k + 1)) * (power + (2 * k + 2)) * u
+        rising *= (
+            (power + Float64(2 * k + 1)) * (power + Float64(2 * k + 2)) * u
+        )
     var r = valid.select(total, V(INF))
     return (bad | s.ne(s) | q.ne(q)).select(V(NAN), r)
 
