@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -17,6 +18,9 @@ from mojoaccel.toolchain.mojo import replacement_folders, run
 ASK_SECONDS = 4.0
 LEAST = 64 << 20
 """Bytes of free space without which even a small model cannot be built."""
+
+WALKED, SHOWN = 2000, 3
+"""Folders of the compiler's cache that are looked at, and bad ones that are shown."""
 
 ROOM = 1 << 30
 """Bytes of free space below which a large model may not fit."""
@@ -76,7 +80,31 @@ def compiler_cache(facts: Facts) -> Outcome:
             problem,
             **_unwritable("MODULAR_CACHE_DIR"),
         )
+    shut = shut_folders(Path(place))
+    if shut:
+        return warned(
+            "parts of the compiler's cache cannot be written; builds are slower",
+            *map(str, shut),
+            expected="every folder in it writable by this user",
+            hint="somebody else, often root, once compiled with this home",
+            fix=f"sudo chown -R $(id -u) {place}",
+        )
     return passed("the compiler's cache is writable", place)
+
+
+def shut_folders(root: Path) -> list[Path]:
+    """Return a few folders below one that this user may not write, among the first ones."""
+    shut: list[Path] = []
+    pending, seen = [root], 0
+    while pending and seen < WALKED and len(shut) < SHOWN:
+        folder = pending.pop(0)
+        seen += 1
+        if not os.access(folder, os.W_OK | os.X_OK):
+            shut.append(folder)
+            continue
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            pending += [Path(e) for e in entries if e.is_dir(follow_symlinks=False)]
+    return shut
 
 
 def temporary(facts: Facts) -> Outcome:

@@ -26,7 +26,7 @@ GROUPS = {
     "system": "os processor amx cores memory shm libc clock entropy",
     "python": "python numpy torch optional kernels",
     "mojo": "found version lookalikes alias links packages variables linker formatter retired home",
-    "max": "package serve",
+    "max": "package cache serve",
     "gpu": "nvidia others",
     "cache": "home own compiler temporary",
     "runtime": "processor end-to-end",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import os
@@ -290,6 +291,67 @@ def test_max(monkeypatch, packages, package, serve):
 
 
 # -- folders ----------------------------------------------------------------------------------
+
+
+def as_nobody(act):
+    """Return what `act` returns in a child that is user 65534 (where we are root)."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            if os.getuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            os.write(writing, repr(act()).encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with open(reading, "rb") as answer:
+        return ast.literal_eval(answer.read().decode())
+
+
+def open_to_others(folder):
+    """Let others look up a test's folder."""
+    for place in (folder, *folder.parents):
+        if place.stat().st_uid == os.getuid() and "pytest" in str(place):
+            place.chmod(0o755)
+
+
+def test_max_that_compiles_into_a_closed_package(monkeypatch, tmp_path):
+    core = tmp_path / "max" / "_core_mojo"
+    core.mkdir(parents=True)
+    (core / "module.mojo").touch()
+    open_to_others(core)
+    spec = types.SimpleNamespace(submodule_search_locations=[str(tmp_path / "max")])
+    monkeypatch.setattr(max_.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(max_, "installed", lambda name: "26.7.0")
+    assert max_.cache(Facts()).status == "pass"
+    core.chmod(0o555)
+
+    def tell():
+        outcome = max_.cache(Facts())
+        return outcome.status, outcome.evidence, outcome.fix
+
+    status, evidence, fix = as_nobody(tell)
+    assert (status, evidence) == ("warn", (str(core / "__mojocache__"),))
+    assert fix == f"sudo chown -R $(id -u) {core}"
+    core.chmod(0o755)
+    (core / "__mojocache__").mkdir()
+    (core / "__mojocache__" / "module.so").touch()
+    assert as_nobody(tell)[0] == "pass"
+
+
+def test_folders_of_others_inside_the_compilers_cache(tmp_path):
+    cached = tmp_path / "cache"
+    inner = cached / "mojo" / "transform"
+    inner.mkdir(parents=True)
+    open_to_others(inner)
+    for folder in (cached, cached / "mojo"):
+        folder.chmod(0o777)
+    inner.chmod(0o555)
+    assert as_nobody(lambda: [str(p) for p in cache.shut_folders(cached)]) == [str(inner)]
+    inner.chmod(0o777)
+    assert as_nobody(lambda: [str(p) for p in cache.shut_folders(cached)]) == []
 
 
 def test_variables_that_point_nowhere(shell, monkeypatch, tmp_path):
