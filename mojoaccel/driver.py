@@ -21,6 +21,7 @@ from mojoaccel.cache import Cache
 from mojoaccel.engines.max import stages as max_stages
 from mojoaccel.errors import Diagnostic, error
 from mojoaccel.job import Job, Request
+from mojoaccel.placing import writing
 from mojoaccel.stages import Stage
 
 STAGES: tuple[Stage, ...] = (
@@ -179,8 +180,9 @@ class Compiler:
         job.products[stage.name] = product
         job.digests[stage.name] = stage.digest(product)
         if request.save_temps is not None:
-            request.save_temps.mkdir(parents=True, exist_ok=True)
-            stage.write(job, product, request.save_temps)
+            with writing(request.save_temps):
+                request.save_temps.mkdir(parents=True, exist_ok=True)
+                stage.write(job, product, request.save_temps)
         setup = sum(job.setup_seconds.values()) - before
         seconds = time.perf_counter() - began - setup
         return StageReport(stage.name, seconds, status, stage.describe(product), misses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,13 @@ class Example:
         Raises:
             MojoaccelError: MA903, a dim is not of a known form.
         """
+        for name, axes in self.dynamic.items():
+            if not isinstance(axes, Mapping):
+                raise error(
+                    "MA903",
+                    f"the dynamic dims of {name} are {axes!r}",
+                    hint="give axes with names, such as {0: 'batch'}",
+                )
         return {
             name: {
                 axis: dim if isinstance(dim, Dim) else _read_dim(f"{name}:{axis}={dim}")[2]
@@ -70,4 +78,8 @@ def _read_dim(text: str) -> tuple[str, int, Dim]:
             f"the dynamic dim {text!r} is not of the form input:axis=name or input:axis=name:1..64",
         )
     name, axis, dim, low, high = match.groups()
+    if keyword.iskeyword(dim):
+        raise error("MA903", f"a dynamic dim cannot be called {dim}: Python keeps that word")
+    if low and high and int(low) > int(high):
+        raise error("MA903", f"the range of the dynamic dim {text!r} is empty")
     return name, int(axis), Dim(dim, int(low) if low else 1, int(high) if high else None)

@@ -107,6 +107,11 @@ def export(example: Example, dims: Mapping[str, Mapping[int, Dim]]) -> Any:
     if unknown:
         known = ", ".join(leaves.names)
         raise error("MA903", f"no input is called {unknown[0]}", notes=[f"inputs: {known}"])
+    for name, axes in dims.items():
+        rank = leaves.tensors[leaves.names.index(name)].dim()
+        for axis in axes:
+            if not -rank <= axis < rank:
+                raise error("MA903", f"input {name} has no axis {axis}: it has {rank}")
     module = separate(example.module.eval())
     example = enlarge(example, leaves, dims)
     try:

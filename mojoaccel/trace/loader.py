@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -82,7 +83,9 @@ def load_file(path: Path, factory: str) -> LoadedModel:
         raise error(
             "MA209", f"{path.name} needs the package {e.name}", loc=error_location(e)
         ) from e
-    except Exception as e:
+    except (Exception, SystemExit) as e:
+        if _terminated(e):
+            raise
         message = f"{function.__name__}() failed: {type(e).__name__}: {e}"
         raise error("MA207", message, loc=error_location(e)) from e
     example = as_example(made, f"{path.name}:{function.__name__}")
@@ -105,12 +108,19 @@ def import_file(path: Path) -> ModuleType:
         raise error(
             "MA209", f"{path.name} needs the package {e.name}", loc=error_location(e)
         ) from e
-    except Exception as e:
+    except (Exception, SystemExit) as e:
+        if _terminated(e):
+            raise
         raise error("MA207", f"{type(e).__name__}: {e}", loc=error_location(e)) from e
     finally:
         if folder in sys.path:
             sys.path.remove(folder)
     return module
+
+
+def _terminated(e: BaseException) -> bool:
+    """Whether SIGTERM ends the process, rather than the user's code by ``sys.exit``."""
+    return isinstance(e, SystemExit) and e.code == 128 + signal.SIGTERM
 
 
 def choose_factory(module: ModuleType, path: Path, name: str) -> Callable[[], Any]:
