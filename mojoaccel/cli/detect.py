@@ -68,7 +68,9 @@ def _cpu_rows(cpu: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("model", f"{_text(cpu['model'])} ({_text(cpu['vendor'])})"),
         ("cores", cores),
         ("usable here", f"{cpu['usable_cores']} (affinity {cpu['affinity_cores']}, {quota})"),
+        *((f"{k['name']} cores", _text(k["cores"])) for k in cpu["core_kinds"]),
         ("NUMA nodes", _text(cpu["numa_nodes"])),
+        *((f"node {node}", f"processors {cpus}") for node, cpus in _several(cpu["numa_cpus"])),
         ("frequency", f"{_megahertz(mhz['current'])} now, highest {_megahertz(mhz['maximum'])}"),
         *((f"{n} cache", _cache_size(size)) for n, size in cpu["cache_bytes"].items()),
         ("vectors", f"{_text(simd['level'])}, {width}"),
@@ -129,6 +131,11 @@ def _toolchain_rows(tools: Mapping[str, Any]) -> list[tuple[str, str]]:
         *((n, _text(python["packages"][n], "not installed")) for n in ("numpy", "torch")),
     ]
     return rows
+
+
+def _several(nodes: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the nodes where there are several: a single one has all processors."""
+    return list(nodes.items()) if len(nodes) > 1 else []
 
 
 def _megahertz(value: float | None) -> str:

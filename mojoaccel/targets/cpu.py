@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import importlib
 import os
-import platform
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mojoaccel.artifact.limits import memory_limit
+from mojoaccel.targets.apple import ask_sysctl, core_kinds
 from mojoaccel.targets.cpuid import ask_processor
 from mojoaccel.targets.features import feature_table
 from mojoaccel.targets.probe import CPUINFO, Machine, read_cpuinfo, usable_cores
@@ -71,7 +70,7 @@ def describe_cpu(machine: Machine) -> dict[str, Any]:
     return {
         "architecture": machine.arch,
         "vendor": machine.vendor or None,
-        "model": machine.model or _apple_name(),
+        "model": machine.model or None,
         "family": _integer(said.get("cpu family")),
         "stepping": _integer(said.get("stepping")),
         "hypervisor": ("hypervisor" in raw) if known else None,
@@ -80,7 +79,9 @@ def describe_cpu(machine: Machine) -> dict[str, Any]:
         "affinity_cores": machine.cores,
         "quota_cores": machine.quota,
         "usable_cores": usable_cores(machine),
+        "core_kinds": core_kinds(ask_sysctl()),
         "numa_nodes": numa_nodes(),
+        "numa_cpus": numa_cpus(),
         "frequency_mhz": frequencies(said),
         "cache_bytes": {
             "L1d": machine.l1d_bytes,
@@ -139,6 +140,14 @@ def numa_nodes() -> int | None:
     return len(list((SYSTEM / "node").glob("node[0-9]*"))) or None
 
 
+def numa_cpus() -> dict[str, str]:
+    """Return each NUMA node's processors as the system writes them, ``{"0": "0-15,32-47"}``."""
+    folders = (SYSTEM / "node").glob("node[0-9]*")
+    found = {f.name.removeprefix("node"): _text(f / "cpulist") for f in folders}
+    known = {node: text.strip() for node, text in found.items() if text is not None}
+    return dict(sorted(known.items(), key=lambda pair: int(pair[0])))
+
+
 def frequencies(said: Mapping[str, str]) -> dict[str, float | None]:
     """Return the present and the highest frequency in MHz, each None if unknown.
 
@@ -190,25 +199,6 @@ def compare_with_processor(machine: Machine) -> list[str]:
         if flags:
             lines.append(text.format(", ".join(sorted(flags))))
     return lines
-
-
-def _apple_name() -> str | None:
-    """Return the chip's name on macOS, from sysctl."""
-    if platform.system() != "Darwin":
-        return None
-    command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=2.0,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
 
 
 def _text(path: Path) -> str | None:

@@ -15,6 +15,7 @@ from mojoaccel.artifact.host import limit_cores, request_amx
 from mojoaccel.artifact.limits import cpu_quota, memory_limit
 from mojoaccel.errors import error
 from mojoaccel.products import Target, digest_json
+from mojoaccel.targets.apple import arm_flags, ask_sysctl, core_kinds
 from mojoaccel.targets.base import make_target, read_target
 from mojoaccel.targets.features import CPU_CHOICE, consistent
 
@@ -117,6 +118,10 @@ def probe() -> Machine:
     arch = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
     said = read_cpuinfo(CPUINFO.read_text() if CPUINFO.exists() else "")
     flags = frozenset((said.get("flags") or said.get("Features") or "").split())
+    apple = ask_sysctl()
+    if not flags:
+        flags = arm_flags(apple)
+    fastest = next(iter(core_kinds(apple)), {})
     if not flags:
         flags, said = _from_cpuinfo_package(said)
     vendor, model = _arm_name(said)
@@ -127,13 +132,13 @@ def probe() -> Machine:
             flags = frozenset(f for f in flags if not f.startswith("amx"))
     return Machine(
         arch,
-        said.get("vendor_id") or vendor,
-        said.get("model name") or model,
+        said.get("vendor_id") or vendor or ("Apple" if fastest else None),
+        said.get("model name") or model or apple.get("machdep.cpu.brand_string"),
         flags,
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         cpu_quota(),
-        cache_bytes(1, "Data"),
-        cache_bytes(2, "Unified"),
+        cache_bytes(1, "Data") or fastest.get("l1d_bytes"),
+        cache_bytes(2, "Unified") or fastest.get("l2_bytes"),
         cache_bytes(3, "Unified"),
         memory_bytes(),
         permitted,

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mojoaccel.targets import cpu, gpu_other, pci
+from mojoaccel.targets import apple, cpu, gpu_other, pci
+from mojoaccel.targets import probe as probing
 from mojoaccel.targets.probe import probe
 
 MI300 = "cpu_cores_count 0\nsimd_count 1216\ngfx_target_version 90402\n"
@@ -55,6 +56,56 @@ def test_unknown_is_none(no_cpuinfo, monkeypatch, tmp_path):
     assert found["frequency_mhz"] == {"current": None, "maximum": None}
     assert found["simd"] == {"level": None, "register_bits": None, "lanes": {}}
     assert set(found["features"].values()) == {None}
+
+
+def test_numa_nodes_and_their_processors(monkeypatch, tmp_path):
+    monkeypatch.setattr(cpu, "SYSTEM", tmp_path)
+    for node, cpus in ((10, "48-63"), (0, "0-15,32-47")):
+        folder = tmp_path / "node" / f"node{node}"
+        folder.mkdir(parents=True)
+        (folder / "cpulist").write_text(cpus + "\n")
+    assert cpu.numa_nodes() == 2
+    assert list(cpu.numa_cpus().items()) == [("0", "0-15,32-47"), ("10", "48-63")]
+
+
+M1 = """hw.ncpu: 8
+hw.nperflevels: 2
+hw.perflevel0.physicalcpu: 4
+hw.perflevel0.l1dcachesize: 131072
+hw.perflevel0.l2cachesize: 12582912
+hw.perflevel0.name: Performance
+hw.perflevel1.physicalcpu: 4
+hw.perflevel1.l1dcachesize: 65536
+hw.perflevel1.l2cachesize: 4194304
+hw.perflevel1.name: Efficiency
+hw.optional.arm.AdvSIMD: 1
+hw.optional.arm.FEAT_FP16: 1
+hw.optional.arm.FEAT_DotProd: 1
+hw.optional.arm.FEAT_BF16: 0
+hw.optional.arm.FEAT_I8MM: 0
+hw.optional.arm.FEAT_LSE: 1
+machdep.cpu.brand_string: Apple M1
+"""
+
+
+def test_apples_processor(monkeypatch, tmp_path, no_cpuinfo):
+    said = apple.read_sysctl(M1)
+    for module in (cpu, probing):
+        monkeypatch.setattr(module, "ask_sysctl", lambda: said)
+        monkeypatch.setattr(module, "CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(probing, "CACHES", tmp_path / "none")
+    monkeypatch.setattr(probing.platform, "machine", lambda: "arm64")
+    machine = probe()
+    assert (machine.arch, machine.vendor, machine.model) == ("aarch64", "Apple", "Apple M1")
+    assert machine.flags == {"asimd", "asimdhp", "asimddp", "atomics"}
+    assert (machine.l1d_bytes, machine.l2_bytes, machine.l3_bytes) == (131072, 12582912, None)
+    found = cpu.describe_cpu(machine)
+    assert found["simd"]["level"] == "NEON"
+    assert [(k["name"], k["cores"], k["l2_bytes"]) for k in found["core_kinds"]] == [
+        ("Performance", 4, 12582912),
+        ("Efficiency", 4, 4194304),
+    ]
+    assert found["features"]["bf16"] is False
 
 
 def test_sources_that_disagree_are_named(no_cpuinfo):
