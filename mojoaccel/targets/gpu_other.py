@@ -16,7 +16,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from mojoaccel.targets.pci import AMD, INTEL, devices_on_bus
+from mojoaccel.targets.pci import AMD, INTEL, device_name, devices_on_bus
 
 DRM = Path("/sys/class/drm")
 KFD = Path("/sys/class/kfd/kfd/topology/nodes")
@@ -77,10 +77,11 @@ def amd() -> dict[str, Any]:
 
 
 def intel() -> dict[str, Any]:
-    """Return Intel GPUs, from sysfs."""
+    """Return Intel GPUs, from sysfs; names from its label or the system's list of PCI devices."""
     devices = [
         {
-            "name": _text(card / "device" / "label"),
+            "name": _text(card / "device" / "label")
+            or device_name(INTEL, _text(card / "device" / "device")),
             "device_id": _text(card / "device" / "device"),
             "memory_bytes": _integer(card / "device" / "mem_info_vram_total"),
         }

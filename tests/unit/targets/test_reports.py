@@ -228,6 +228,19 @@ M3 = """{"SPDisplaysDataType": [{"_name": "Apple M3 Pro", "sppci_model": "Apple 
 "spdisplays_mtlgpufamilysupport": "spdisplays_metal3", "sppci_cores": "18"}]}"""
 
 
+def test_intels_names_come_from_the_systems_list(sysfs, monkeypatch, tmp_path):
+    names = tmp_path / "pci.ids"
+    names.write_text(
+        "# List\n1002  AMD\n\t56a0  Another\n8086  Intel Corporation\n\t56a0  DG2 [Arc A770]\n"
+        "\t\t1849 6004  A board\n9005  Adaptec\n\t56a1  Another\n"
+    )
+    monkeypatch.setattr(pci, "NAMES", (tmp_path / "none", names))
+    card(tmp_path, 7, vendor="0x8086", device="0x56a0")
+    card(tmp_path, 8, vendor="0x8086", device="0x56a1")
+    found = gpu_other.intel()["devices"]
+    assert [d["name"] for d in found] == ["DG2 [Arc A770]", None]
+
+
 def test_apples_gpu(monkeypatch):
     monkeypatch.setattr(gpu_other.platform, "system", lambda: "Darwin")
     monkeypatch.setattr(gpu_other, "_run", lambda command: M3)
