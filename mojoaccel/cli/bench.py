@@ -105,7 +105,10 @@ def bench_command(
         bool, typer.Option("--warm-cache", help="With --suite: reuse what was compiled before.")
     ] = False,
     server: Annotated[
-        str, typer.Option(metavar="URL", help="Put a server under load; WHAT is its model's name.")
+        str,
+        typer.Option(
+            metavar="URL", help="Put a server under load; the argument is its model's name."
+        ),
     ] = "",
     clients: Annotated[
         str | None,

@@ -13,7 +13,9 @@ from mojoaccel.cli.console import Console, format_bytes
 def detect_command(
     target: Annotated[str, typer.Option(help="Describe this target; cpu is this machine.")] = "cpu",
     mojo: Annotated[str | None, typer.Option(metavar="PATH", help="The compiler to use.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on stdout.")
+    ] = False,
 ) -> None:
     """Show the machine and the toolchain as mojoaccel sees them, and the target string."""
     from mojoaccel.doctor.inventory import take_inventory

@@ -43,7 +43,9 @@ def doctor_command(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print a report for an issue, without names.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on stdout.")
+    ] = False,
 ) -> None:
     """Say what is wrong with the installation, and what to do about it."""
     console = Console(json=json)
