@@ -271,6 +271,13 @@ CODES: dict[str, ErrorInfo] = {
         "A file given with --ops, or an operator in it, cannot be used.",
         'it needs OPS = [mojoaccel.CustomOp("space::name", mojo="file.mojo:function")]',
     ),
+    "MA211": ErrorInfo(
+        "input-written",
+        _E.COMPILE_FAILED,
+        "The module changes one of its inputs in place. The artifact computes the same outputs, "
+        "but the caller's arrays stay as they were.",
+        fix="return the new value as an output, or keep it in a registered buffer",
+    ),
     # 3: optimize
     "MA301": ErrorInfo(
         "graph-invalid",

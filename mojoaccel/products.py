@@ -168,6 +168,7 @@ class TracedModel:
         example: Values of the dynamic dims in the example inputs.
         random_ranges: For each input (by name) that is an integer tensor: the inclusive range
             its example held, used to make fresh random inputs.
+        written: Inputs that the module changes in place; the artifact does not.
     """
 
     graph: Graph
@@ -176,6 +177,7 @@ class TracedModel:
     states: tuple[StateSpec, ...] = ()
     example: tuple[tuple[str, int], ...] = ()
     random_ranges: tuple[tuple[str, tuple[int, int]], ...] = ()
+    written: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,16 @@ def _trace(job: Job) -> TracedModel:
             raise
         more = refused_forms(problem.partial, job)
         raise MojoaccelError((*problem.diagnostics, *more), problem.details) from problem
+    warn_of_written(job, traced)
     return traced
+
+
+def warn_of_written(job: Job, traced: TracedModel) -> None:
+    """Say which inputs the module writes: the artifact gives its outputs, and leaves them alone."""
+    if traced.written:
+        names = ", ".join(traced.written)
+        message = f"the module writes into its input {names}; the artifact does not"
+        job.warnings.append(Diagnostic("MA211", message, "warning"))
 
 
 def refused_forms(traced: TracedModel, job: Job) -> tuple[Diagnostic, ...]:
@@ -154,6 +163,7 @@ def _read_traced(job: Job, folder: Path) -> TracedModel:
 
     traced = parse_traced((folder / "graph.ir").read_text(encoding="utf-8"))
     job.weights = StoredWeights(folder)
+    warn_of_written(job, traced)
     return traced
 
 

@@ -99,6 +99,8 @@ def print_traced(traced: TracedModel) -> str:
         "example": [list(x) for x in traced.example],
         "random_ranges": [[n, list(r)] for n, r in traced.random_ranges],
     }
+    if traced.written:
+        rest["written"] = list(traced.written)
     graph = print_graph(traced.graph, {w.value: w for w in traced.weights})
     return graph + "".join(f"meta {k} {json.dumps(v)}\n" for k, v in rest.items())
 
@@ -165,4 +167,5 @@ def _parse(text: str) -> TracedModel:
         tuple(StateSpec(*s) for s in meta["states"]),
         tuple((n, v) for n, v in meta["example"]),
         tuple((n, (a, b)) for n, (a, b) in meta["random_ranges"]),
+        tuple(meta.get("written", ())),
     )

@@ -276,8 +276,15 @@ def read_program(
         for n, t in zip(leaves.names, leaves.tensors, strict=True)
         if not t.is_floating_point() and not t.is_complex() and t.numel()
     )
+    changed = {s.target for s in spec.output_specs if s.kind.name == "USER_INPUT_MUTATION"}
     traced = TracedModel(
-        graph, signature, tuple(references), tuple(states), tuple(sorted(values.items())), ranges
+        graph,
+        signature,
+        tuple(references),
+        tuple(states),
+        tuple(sorted(values.items())),
+        ranges,
+        tuple(n for s, n in zip(tensors, leaves.names, strict=True) if s.arg.name in changed),
     )
     return traced, arrays
 

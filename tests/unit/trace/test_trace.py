@@ -11,11 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mojoaccel.cache import Cache
 from mojoaccel.config import TraceOptions
+from mojoaccel.driver import Compiler
 from mojoaccel.errors import MojoaccelError
 from mojoaccel.example import Example
 from mojoaccel.ir.text import parse_traced, print_traced
+from mojoaccel.job import Request
 from mojoaccel.products import TracedModel
+from mojoaccel.settings import Settings, compile_options
 from mojoaccel.trace.export import trace
 from mojoaccel.trace.loader import LoadedModel, load_model
 from tests.models.small import examples
@@ -85,6 +89,24 @@ def test_tied_weights_share_a_digest() -> None:
 def test_mutated_buffers_are_states() -> None:
     found = traced(examples()["counter"].module, torch.ones(3, 4))
     assert [s.weight for s in found.states] == ["seen"]
+
+
+class Writes(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x.mul_(2) + y
+
+
+def test_inputs_that_the_module_writes_are_said(tmp_path: Path) -> None:
+    found = traced(Writes(), torch.ones(2), torch.ones(2))
+    assert found.written == ("x",)
+    assert parse_traced(print_traced(found)) == found
+    cache = Cache(tmp_path, 1 << 30, lambda found: None)
+    example = Example(Writes(), (torch.ones(2), torch.ones(2)))
+    options = compile_options({**Settings().values("compile", {}), "target": "reference"})
+    for _ in range(2):  # a cached trace says it again
+        report = Compiler(cache).compile(Request(example, options), lambda job, report: None)
+        assert [w.code for w in report.warnings] == ["MA211"]
+        assert "its input x;" in report.warnings[0].message
 
 
 @pytest.mark.parametrize("name", sorted(examples()))
