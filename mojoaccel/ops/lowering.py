@@ -26,8 +26,8 @@ from mojoaccel.ir.plan import (
 )
 from mojoaccel.ir.types import DType, TensorType
 from mojoaccel.ops.complex_memory import part_of
+from mojoaccel.ops.grouping import group_name, touched
 from mojoaccel.ops.lazy import (
-    IOTA,
     Held,
     Lazy,
     PendingKernel,
@@ -71,12 +71,6 @@ COSTLY = frozenset(
     ]
 )
 """Functions too slow to be computed again for every pass of a multi-pass kernel."""
-
-
-QUIET = frozenset(
-    {"view", "expand", "unsqueeze", "squeeze", "slice", "select", "permute", "transpose"}
-)
-"""Operators that compute nothing: left out of a group's name when others are in it."""
 
 
 @dataclass
@@ -434,34 +428,4 @@ class KernelContext:
         return view
 
 
-def group_name(ops: Sequence[str], limit: int = 24) -> str:
-    """Join operator names, dropping middle ones that do not fit; the last one says most."""
-    names = [op for op in dict.fromkeys(ops) if op not in QUIET] or list(dict.fromkeys(ops))
-    name = names[-1][:limit]
-    for earlier in reversed(names[:-1]):
-        if len(earlier) + 1 + len(name) > limit:
-            break
-        name = f"{earlier}_{name}"
-    return name.strip("_")
-
-
-def touched(calls: Sequence[KernelCall]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the buffers that calls read and write, in order of appearance."""
-    reads: dict[str, None] = {}
-    writes: dict[str, None] = {}
-    pending = [arg for call in calls for arg in call.args]
-    while pending:
-        arg = pending.pop(0)
-        if arg.kind == "closure":
-            reads.update((v.buffer, None) for v in arg.value.operands if v.buffer != IOTA)
-            writes.update((v.buffer, None) for v in arg.value.outputs)
-        elif arg.kind == "ptr":
-            reads.setdefault(arg.value.buffer, None)
-        elif arg.kind == "out":
-            writes.setdefault(arg.value.buffer, None)
-        elif arg.kind == "struct":
-            pending.extend(arg.value[2])
-    return tuple(reads), tuple(writes)
-
-
-__all__ = ["Arg", "KernelContext", "touched"]
+__all__ = ["Arg", "KernelContext"]
