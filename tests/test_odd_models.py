@@ -57,3 +57,11 @@ def test_termination_is_not_taken_for_the_models_fault(tmp_path):
     with pytest.raises(SystemExit) as caught:
         run(tmp_path, request(tmp_path / "model.py"))
     assert caught.value.code == 143
+
+
+def test_a_typing_error_is_shown_where_it_is(tmp_path):
+    (tmp_path / "model.py").write_text("import torch\n\ndef factory(:\n    pass\n")
+    with pytest.raises(MojoaccelError) as caught:
+        run(tmp_path, request(tmp_path / "model.py"))
+    place = caught.value.diagnostics[0].loc
+    assert place is not None and (place.line, place.text) == (3, "def factory(:")

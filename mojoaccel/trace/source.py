@@ -50,6 +50,9 @@ def short_path(path: str) -> str:
 
 def error_location(error: BaseException) -> SourceLoc | None:
     """Return the innermost line of the user's own files in an exception's traceback."""
+    if isinstance(error, SyntaxError) and error.filename and is_user_file(error.filename):
+        text = (error.text or "").strip()
+        return SourceLoc(error.filename, error.lineno or 0, "<module>", text)
     found = None
     trace: TracebackType | None = error.__traceback__
     for frame in traceback.extract_tb(trace):
