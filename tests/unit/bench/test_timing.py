@@ -31,7 +31,12 @@ def test_cold_start_leaves_out_the_first_unless_it_is_alone():
 
 
 def test_a_failed_request_says_why_and_the_worker_lives_on(process, tmp_path):
-    request = {"runner": "mojoaccel", "artifact": str(tmp_path / "none.maccel"), "threads": 1}
+    request = {
+        "runner": "mojoaccel",
+        "artifact": str(tmp_path / "none.maccel"),
+        "threads": 1,
+        "engine": "mojo",
+    }
     with pytest.raises(WorkerFailed, match=r"none\.maccel does not exist") as found:
         process.ask("open", 30.0, **request)
     assert found.value.code == "MA601"
@@ -60,7 +65,12 @@ def test_a_worker_that_dies_says_how(tmp_path):
 def test_a_contender_that_fails_becomes_a_row_not_an_exception(tmp_path):
     said = []
     track = Track(tmp_path, 1, 30.0, None, said.append)
-    task = {"runner": "mojoaccel", "artifact": str(tmp_path / "none"), "threads": 1}
+    task = {
+        "runner": "mojoaccel",
+        "artifact": str(tmp_path / "none"),
+        "threads": 1,
+        "engine": "mojo",
+    }
     contender = Contender("mojoaccel", task)
     track.open(contender)
     assert contender.failure and contender.code == "MA601" and contender.process is None
