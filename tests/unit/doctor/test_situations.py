@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import dataclasses
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,20 +16,15 @@ import pytest
 
 from mojoaccel.doctor import (
     cache,
-    gpu,
     lookalikes,
     mojo,
-    python,
     retired,
-    serving,
-    system,
     variables,
 )
 from mojoaccel.doctor import max as max_
 from mojoaccel.doctor.check import Facts, Finding, warned
 from mojoaccel.doctor.report import finding_lines, hide, markdown_report
 from mojoaccel.paths import cache_root
-from mojoaccel.targets.gpu import Gpu, GpuReport
 
 REAL_HOME = os.environ.get("HOME", "/")
 HANGS = "#!/bin/sh\nsleep 60\n"
@@ -40,33 +33,6 @@ JUJU = (
     "echo \"FileNotFoundError: [Errno 2] No such file or directory: 'juju': 'juju'\" >&2\nexit 1\n"
 )
 PERL = "#!/bin/sh\necho 'Invalid command \"--version\".' >&2\nexit 2\n"
-
-
-@pytest.fixture
-def shell(monkeypatch, tmp_path):
-    """An empty home and PATH; the function puts programs on it."""
-    home = tmp_path / "home"
-    home.mkdir()
-    for name in ("MODULAR_HOME", "MODULAR_CACHE_DIR", "MODULAR_AUTH", "MOJOACCEL_CACHE_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
-    folders: list[Path] = []
-
-    def put(place: str, text: str, name: str = "mojo") -> Path:
-        path = tmp_path / place / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        path.chmod(0o755)
-        if path.parent not in folders:
-            folders.append(path.parent)
-        monkeypatch.setenv("PATH", ":".join([*map(str, folders), "/usr/bin", "/bin"]))
-        return path
-
-    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    put.home = home
-    return put
 
 
 def modular(put, place: str) -> Path:
@@ -423,174 +389,6 @@ def test_a_full_disk_empties_our_cache(shell, monkeypatch, tmp_path):
     assert outcome.repair is not None
     outcome.repair.act()
     assert not entry.exists()
-
-
-# -- the machine ------------------------------------------------------------------------------
-
-
-def test_unsupported_system(monkeypatch):
-    monkeypatch.setattr(system.platform, "system", lambda: "Windows")
-    outcome = system.operating_system(Facts())
-    assert (outcome.status, outcome.fix) == ("fail", "wsl --install")
-
-
-@pytest.mark.parametrize(
-    ("release", "status", "fix"),
-    [
-        ("4.4.0-19041-Microsoft", "warn", "wsl --set-version Debian 2"),
-        ("5.15.90.1-microsoft-standard-WSL2", "pass", ""),
-    ],
-)
-def test_windows_subsystem_for_linux(monkeypatch, release, status, fix):
-    monkeypatch.setenv("WSL_DISTRO_NAME", "Debian")
-    monkeypatch.setattr(system.platform, "release", lambda: release)
-    outcome = system.operating_system(Facts())
-    assert (outcome.status, outcome.fix) == (status, fix)
-    assert outcome.summary.startswith("Windows Subsystem for Linux")
-
-
-def test_little_memory(monkeypatch):
-    facts = Facts()
-    facts.machine = dataclasses.replace(facts.machine, memory_bytes=2 << 30)
-    outcome = system.memory(facts)
-    assert (outcome.status, outcome.summary) == ("warn", "2.0 GiB of memory")
-    assert outcome.fix == "mojoaccel compile MODEL --jobs 1"
-    facts.machine = dataclasses.replace(facts.machine, memory_bytes=16 << 30)
-    free = {"available_bytes": 300 << 20}
-    monkeypatch.setattr(system, "describe_memory", lambda machine: free)
-    outcome = system.memory(facts)
-    assert outcome.summary == "only 300 MiB of 16.0 GiB of memory are free"
-    free["available_bytes"] = 4 << 30
-    assert system.memory(facts).status == "pass"
-
-
-def test_no_c_compiler(shell, tmp_path):
-    """Modular's own `mojo build` fails without one; mojoaccel links with what it brings."""
-    facts = Facts()
-    facts.compiler = types.SimpleNamespace(lld=tmp_path / "lld")
-    outcome = mojo.linker(facts)
-    assert outcome.status == "pass"
-    assert "`mojo build` by hand would also want a C compiler" in outcome.summary
-    assert outcome.evidence == (str(tmp_path / "lld"),)
-    shell("bin", "#!/bin/sh\n", "gcc")
-    assert str(tmp_path / "bin" / "gcc") in mojo.linker(facts).evidence
-
-
-def test_small_shared_memory(monkeypatch):
-    stats = types.SimpleNamespace(f_frsize=4096, f_blocks=16384)
-    monkeypatch.setattr(system.os, "statvfs", lambda path: stats)
-    outcome = system.shared_memory(Facts())
-    assert (outcome.status, outcome.summary) == ("warn", "/dev/shm has 64 MiB")
-
-
-def test_a_clock_that_was_set_back(monkeypatch, tmp_path):
-    file = tmp_path / "mojo"
-    file.touch()
-    monkeypatch.setattr(system, "installed_files", lambda facts: [tmp_path / "gone", file])
-    assert system.clock(Facts()).status == "pass"
-    os.utime(file, (time.time() + 3 * system.DAY,) * 2)
-    outcome = system.clock(Facts())
-    assert outcome.status == "warn"
-    assert "before mojoaccel or Mojo was installed" in outcome.summary
-    assert outcome.evidence == (f"{file} is 3.0 days newer",)
-    assert outcome.fix == "sudo timedatectl set-ntp true"
-
-
-def test_clock_and_entropy(monkeypatch):
-    assert system.clock(Facts()).status == "pass"
-    monkeypatch.setattr(system.time, "gmtime", lambda *a: time.struct_time((1970,) + (1,) * 8))
-    assert system.clock(Facts()).status == "warn"
-
-    def none(size, flags):
-        raise BlockingIOError
-
-    assert system.entropy(Facts()).status == "pass"
-    monkeypatch.setattr(system.os, "getrandom", none)
-    assert system.entropy(Facts()).status == "warn"
-
-
-@pytest.mark.parametrize(
-    ("report", "says", "fix"),
-    [
-        (
-            GpuReport("found", "one", "570.86", (Gpu("A100", "sm_80", 1, "u"),)),
-            "570.86 is older",
-            "nvidia-driver-580",
-        ),
-        (
-            GpuReport("found", "one", "580.1", (Gpu("Tesla V100", "sm_70", 1, "u"),)),
-            "no code for Tesla V100 (sm_70)",
-            "print-supported-accelerators",
-        ),
-        (GpuReport("no-permission", "closed"), "closed", "usermod"),
-        (GpuReport("mismatch", "two versions"), "two versions", "reboot"),
-        (GpuReport("no-library", "not seen", on_bus=("0000:01:00.0",)), "not seen", "--gpus all"),
-        (
-            GpuReport("found", "one", "580", (Gpu("g", "sm_90", 1, "u"),), unreadable=("lost",)),
-            "1 of 2 NVIDIA devices cannot be read",
-            "dmesg",
-        ),
-    ],
-    ids=["driver", "generation", "permission", "mismatch", "no library", "one lost"],
-)
-def test_gpus_that_cannot_be_used(monkeypatch, report, says, fix):
-    monkeypatch.setattr(gpu, "read_gpus", lambda: report)
-    outcome = gpu.nvidia(Facts())
-    assert outcome.status == "warn"
-    assert says in outcome.summary
-    assert fix in outcome.fix
-
-
-@pytest.mark.parametrize(
-    ("amd", "says", "fix"),
-    [
-        ({"status": "no-driver"}, "its driver is not loaded", "sudo modprobe amdgpu"),
-        ({"status": "no-permission"}, "may not open", "usermod"),
-        ({"rocm": "6.2.4", "rocm_sufficient": False}, "ROCm 6.2.4 is older", "install rocm"),
-        (
-            {"devices": [{"name": "MI50", "gfx": "gfx906", "supported": False}]},
-            "gfx906 is older",
-            "print-supported-accelerators",
-        ),
-    ],
-    ids=["driver", "permission", "rocm", "generation"],
-)
-def test_amd_gpus_that_cannot_be_used(monkeypatch, amd, says, fix):
-    device = {"name": "MI300X", "gfx": "gfx942", "supported": True}
-    found = {"status": "found", "explanation": "1 found", "devices": [device], "rocm": "7.0"}
-    nothing = {"status": "no-device", "explanation": "none found", "devices": []}
-    report = {"amd": {**found, "rocm_sufficient": True, **amd}, "intel": nothing, "apple": nothing}
-    monkeypatch.setattr(gpu, "describe_others", lambda: {**report, "unsupported": []})
-    outcome = gpu.others(Facts())
-    assert outcome.status == "warn"
-    assert says in outcome.summary
-    assert fix in outcome.fix
-
-
-def test_numpy_of_another_python(monkeypatch):
-    broken = "import sys; sys.exit('ImportError: numpy.core.multiarray failed to import')"
-    monkeypatch.setattr(python, "NUMPY_PROBE", broken)
-    outcome = python.numpy(Facts())
-    assert outcome.status == "fail"
-    assert "multiarray failed to import" in outcome.evidence[0]
-
-
-def test_cuda_torch_without_a_gpu(monkeypatch):
-    monkeypatch.setattr(python, "installed", lambda name: "2.13.0")
-    monkeypatch.setattr(python, "_torch_cuda", lambda: "13.0")
-    monkeypatch.setattr(python, "read_gpus", lambda: GpuReport("no-library", "none"))
-    assert python.torch(Facts()).status == "warn"
-    monkeypatch.setattr(python, "read_gpus", lambda: GpuReport("found", "one"))
-    assert python.torch(Facts()).status == "pass"
-
-
-def test_a_port_in_use(monkeypatch):
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        monkeypatch.setattr(serving, "PORT", other.getsockname()[1])
-        assert serving.port(Facts()).status == "warn"
-    assert serving.port(Facts()).status == "pass"
 
 
 # -- another user -----------------------------------------------------------------------------
