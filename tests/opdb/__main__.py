@@ -1,6 +1,7 @@
 """Runs PyTorch's operator database through the compiled path.
 
-``python -m tests.opdb [--ops NAME ...] [--dtypes float32 ...] [--most N] [--jobs N] [--out FILE]``
+``python -m tests.opdb [--ops NAME ...] [--dtypes float32 ...] [--most N] [--jobs N]
+[--out FILE [--resume]]``
 prints what is wrong and what is refused, and the share of samples of supported operators that
 agree. An operator is supported if any of its samples compiles. `allowed.toml` names operators
 that are refused, or differ, for a reason; the exit status is 1 if others do.
@@ -70,7 +71,10 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--limit", type=float, default=1200, help="seconds of one process")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--resume", action="store_true", help="keep what --out's file has")
     given = parser.parse_args()
+    if given.resume and not given.out:
+        parser.error("--resume needs --out")
     database = read_database()
     pairs = [
         f"{name}:{dtype}"
@@ -78,8 +82,11 @@ def main() -> int:
         for dtype in given.dtypes
         if database[name].supports_dtype(DTYPES[dtype], "cpu")
     ]
-    chunks = [pairs[i : i + given.chunk] for i in range(0, len(pairs), given.chunk)]
     results: Results = {}
+    if given.resume and given.out.exists():
+        results.update(json.loads(given.out.read_text()))
+    left = [pair for pair in pairs if pair not in results]
+    chunks = [left[i : i + given.chunk] for i in range(0, len(left), given.chunk)]
 
     def take(chunk: list[str]) -> None:
         results.update(run_chunk(chunk, given.most, given.limit))
