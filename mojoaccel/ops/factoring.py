@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mojoaccel.ir.dims import size_prod
+from collections.abc import Sequence
+
+from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import Arg
 from mojoaccel.ir.types import BOOL, F64, I32, TensorType
@@ -57,6 +59,71 @@ def lower_qr(ctx: KernelContext, node: Node) -> None:
         params=(("with_q", mode != "r"),),
     )
     ctx.define(node, into_q, into_r)
+
+
+def lower_geqrf(ctx: KernelContext, node: Node) -> None:
+    """``aten.geqrf``: R and the reflections in one matrix, and their factors."""
+    a = node.inputs[0]
+    rows, cols = square_of(ctx, node, a)
+    batch = ctx.type(a).shape[:-2]
+    packed, factors = node.outputs
+    into, store = matrix_out(ctx, packed)
+    into_tau, store_tau = matrix_out(ctx, factors, matrix=1)
+    run(
+        ctx,
+        node,
+        "geqrf",
+        (size_prod(batch), rows, cols),
+        [matrix_in(ctx, a, batch), store, store_tau],
+        elements=rows * cols + min(rows, cols),
+    )
+    ctx.define(node, into, into_tau)
+
+
+def lower_householder_product(ctx: KernelContext, node: Node) -> None:
+    """``aten.linalg_householder_product``: the first columns of Q."""
+    a, tau = node.inputs[:2]
+    _, cols = square_of(ctx, node, a)
+    lower_reflections(ctx, node, (a, tau, tau), cols, swap=False, product=True)
+
+
+def lower_ormqr(ctx: KernelContext, node: Node) -> None:
+    """``aten.ormqr``: Q C, or C Q, which is the transpose of Q^T C^T."""
+    _, _, other = node.inputs
+    right = not node.attr("left", True)
+    width = ctx.type(other).shape[-2 if right else -1]
+    forward = bool(node.attr("transpose", False)) != right
+    lower_reflections(ctx, node, node.inputs, width, swap=right, forward=forward)
+
+
+def lower_reflections(
+    ctx: KernelContext,
+    node: Node,
+    operands: Sequence[str | None],
+    width: Size,
+    *,
+    swap: bool,
+    product: bool = False,
+    forward: bool = False,
+) -> None:
+    """Multiply by the Q of reflections (reflections, factors, matrix)."""
+    a, tau, other = operands
+    rows, cols = square_of(ctx, node, a)
+    count = int(str(ctx.type(tau).shape[-1]))
+    batch = node.output.type.shape[:-2]
+    into, store = matrix_out(ctx, node.output, swap=swap)
+    load_tau = matrix_in(ctx, tau, batch, matrix=1)
+    load_other = load_tau if product else matrix_in(ctx, other, batch, swap=swap)
+    run(
+        ctx,
+        node,
+        "householder",
+        (size_prod(batch), rows, cols, count, width),
+        [matrix_in(ctx, a, batch), load_tau, load_other, store],
+        elements=rows * cols + count + rows * width,
+        params=(("product", product), ("forward", forward)),
+    )
+    ctx.define(node, into)
 
 
 def lower_eigh(ctx: KernelContext, node: Node) -> None:
@@ -243,7 +310,7 @@ _NOT_SYMMETRIC = Foreign(
     "eigenvalues of matrices that need not be symmetric",
     "use torch.linalg.eigh for symmetric matrices",
 )
-_RAW = Foreign("factors in LAPACK's own form", "use torch.linalg.qr")
+_RAW = Foreign("the factors L D L^T", "use torch.linalg.lu_factor, or cholesky")
 
 OPS = (
     OpDef("linalg_lu_factor_ex", ("aten.linalg_lu_factor_ex.default",), Kernel(lower_lu_factor)),
@@ -261,8 +328,12 @@ OPS = (
         ("aten.linalg_eigvals.default", "aten._linalg_eigvals.default"),
         _NOT_SYMMETRIC,
     ),
-    *(
-        OpDef(name, (f"aten.{name}.default",), _RAW)
-        for name in ("geqrf", "ormqr", "linalg_householder_product", "linalg_ldl_factor_ex")
+    OpDef("geqrf", ("aten.geqrf.default",), Kernel(lower_geqrf)),
+    OpDef("ormqr", ("aten.ormqr.default",), Kernel(lower_ormqr)),
+    OpDef(
+        "linalg_householder_product",
+        ("aten.linalg_householder_product.default",),
+        Kernel(lower_householder_product),
     ),
+    OpDef("linalg_ldl_factor_ex", ("aten.linalg_ldl_factor_ex.default",), _RAW),
 )

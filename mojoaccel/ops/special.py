@@ -80,8 +80,8 @@ def lower_frexp(ctx: KernelContext, node: Node) -> None:
 
 
 SHIFTS = ("Tensor", "Tensor_Scalar", "Scalar_Tensor")
-ONE = ("i0e", "i1", "i1e", "erfcx", "ndtri", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1",
-       "spherical_bessel_j0")  # fmt: skip
+ONE = ("airy_ai", "i0e", "i1", "i1e", "erfcx", "ndtri", "bessel_j0", "bessel_j1", "bessel_y0",
+       "bessel_y1", "spherical_bessel_j0")  # fmt: skip
 """Functions of one number under their own names."""
 
 OTHER_NAMES = {

@@ -22,6 +22,7 @@ from mojoaccel.ir.graph import Graph, Value
 from mojoaccel.ops.registry import Foreign, by_aten
 from mojoaccel.products import Signature, StateSpec, TracedModel, WeightRef, Weights, digest_array
 from mojoaccel.trace.aliases import unify_aliases
+from mojoaccel.trace.composites import COMPOSITES, decided_composites
 from mojoaccel.trace.convolution import replace_spatial
 from mojoaccel.trace.guards import broken_conditions, hint_of
 from mojoaccel.trace.importer import Importer
@@ -43,7 +44,7 @@ def decomposition_table() -> dict[Any, Any]:
         refused = record is None or isinstance(record.lowering, Foreign)
         if not refused and name not in _DECOMPOSED:
             del table[overload]
-    return {**table, **get_decompositions(_FROM_TORCH), **POOLS, **SAMPLERS}
+    return {**table, **get_decompositions(_FROM_TORCH), **POOLS, **SAMPLERS, **COMPOSITES}
 
 
 _FROM_TORCH = [
@@ -138,7 +139,7 @@ def named_dims(dims: Mapping[str, Mapping[int, Dim]]) -> dict[str, dict[int, Any
 
 def run_export(module: Any, example: Example, shapes: Any) -> Any:
     """Run torch.export."""
-    with torch.no_grad(), warnings.catch_warnings(), whole_recurrences():
+    with torch.no_grad(), warnings.catch_warnings(), whole_recurrences(), decided_composites():
         # torch warns about its own deprecated parts; the user cannot act on that.
         warnings.simplefilter("ignore")
         return torch.export.export(

@@ -65,6 +65,10 @@ def linalg_cases() -> list[Case]:
     low = rand(6, 2) @ rand(2, 5)
     a, b = regular(4, 4), rand(4)
     cases += [
+        ("geqrf", torch.geqrf, (tall,)), ("geqrf_wide", torch.geqrf, (wide,)),
+        ("householder", lambda x: la.householder_product(*torch.geqrf(x)), (tall,)),
+        ("householder_fewer", lambda x: la.householder_product(x, torch.geqrf(x)[1][..., :2]), (tall,)),
+        *((f"ormqr_{left}_{turned}", lambda x, y, left=left, turned=turned: torch.ormqr(*torch.geqrf(x), y if left else y.mT, left, turned), (tall, rand(2, 7, 4))) for left in (True, False) for turned in (True, False)),
         ("qr_tall", la.qr, (tall,)), ("qr_wide", la.qr, (wide,)),
         ("qr_complete", lambda x: la.qr(x, "complete"), (tall,)), ("qr_r", lambda x: la.qr(x, "r")[1], (tall,)),
         ("svd_tall", rebuilt_svd, (tall,)), ("svd_wide", rebuilt_svd, (wide,)),

@@ -38,6 +38,10 @@ def moment_cases() -> list[Case]:
         ("logsumexp_big", lambda a: (a * 100).logsumexp(-1), (X,)),
         ("logsumexp_int", lambda a: a.logsumexp(0), (ints(4, 6),)), ("logsumexp_0d", lambda a: a.logsumexp(0), (rand(),)),
         ("logsumexp_bf16", lambda a: a.logsumexp(-1), (X.bfloat16(),)),
+        ("cov", torch.cov, (rand(4, 9),)), ("corrcoef", torch.corrcoef, (rand(4, 9),)),
+        ("cov_vector", lambda a: torch.cov(a, correction=0), (rand(7),)), ("corrcoef_vector", torch.corrcoef, (rand(7),)),
+        ("cov_weights", lambda a, f, w: torch.cov(a, fweights=f, aweights=w), (rand(4, 9), ints(9, low=0, high=4), rand(9).abs())),
+        ("cov_few", lambda a: torch.cov(a, correction=3), (rand(3, 2),)),
     ]  # fmt: skip
     return cases
 

@@ -11,7 +11,7 @@ S = torch.special
 ENDS = torch.tensor([24.999, 25.0, 30.001, 8.0, 2.0, 700.0, 1e-5, 5e-40, -3.0, 20.0])
 
 ANY = {
-    "lgamma": torch.lgamma, "digamma": torch.digamma, "i0": torch.i0, "i0e": S.i0e, "i1": S.i1,
+    "airy_ai": S.airy_ai, "lgamma": torch.lgamma, "digamma": torch.digamma, "i0": torch.i0, "i0e": S.i0e, "i1": S.i1,
     "i1e": S.i1e, "erfcx": S.erfcx, "j0": S.bessel_j0, "j1": S.bessel_j1,
     "spherical_j0": S.spherical_bessel_j0, "log_ndtr": S.log_ndtr, "signbit": torch.signbit,
     "frexp": torch.frexp, "decimals": lambda x: torch.round(x, decimals=2),
@@ -24,7 +24,7 @@ POSITIVE = {
     "igamma": lambda x: torch.igamma(x, x.flip(0)),
     "igammac": lambda x: torch.igammac(x, x.flip(0)),
 }  # fmt: skip
-LIMITS = ("i0", "i1", "j0", "j1", "y0", "y1", "trigamma", "zeta")
+LIMITS = ("airy_ai", "i0", "i1", "j0", "j1", "y0", "y1", "trigamma", "zeta")
 POLYNOMIALS = [
     *(f"{s}chebyshev_polynomial_{k}" for s in ("", "shifted_") for k in "tuvw"),
     "hermite_polynomial_h", "hermite_polynomial_he", "laguerre_polynomial_l",

@@ -211,6 +211,23 @@ def reflect(
             )
 
 
+def reflect_all(
+    v: Ptr[D],
+    v_cols: Int,
+    tau: Ptr[D],
+    count: Int,
+    a: Ptr[D],
+    width: Int,
+    rows: Int,
+    forward: Bool,
+):
+    """Multiplies `a` [rows, width] by Q = H_0 H_1 ... in place, or by Q^T with `forward`.
+    """
+    for step in range(count):
+        var k = step if forward else count - 1 - step
+        reflect(v, v_cols, k, tau[unsafe_offset=k], a, width, rows, 0, width)
+
+
 def rotation(zeta: Float64) -> Float64:
     """Returns the tangent of the smaller angle that annihilates an element."""
     var root = sqrt(1 + zeta * zeta)

@@ -18,7 +18,7 @@ from maccel.dense import (
     jacobi_singular,
     jacobi_symmetric,
     multiply,
-    reflect,
+    reflect_all,
     size_of_number,
 )
 from maccel.math_basic import sqrt
@@ -157,12 +157,74 @@ def qr[
                 store_r[1](index, i, j, Numbers(value))
         comptime if with_q:
             identity(q, rows, width)
-            for back in range(min(rows, cols)):
-                var k = min(rows, cols) - 1 - back
-                reflect(
-                    a, cols, k, tau[unsafe_offset=k], q, width, rows, 0, width
-                )
+            reflect_all(a, cols, tau, min(rows, cols), q, width, rows, False)
             write(q, index, rows, width, store_q)
+
+
+@always_inline
+def geqrf[
+    Load: def[w: Int](Int, Int, Int) -> SIMD[D, w],
+    Store: def[w: Int](Int, Int, Int, SIMD[D, w]) -> None,
+    StoreTau: def[w: Int](Int, Int, Int, SIMD[D, w]) -> None,
+](
+    team: Team,
+    batch: Int,
+    rows: Int,
+    cols: Int,
+    load: Load,
+    store: Store,
+    store_tau: StoreTau,
+):
+    """Factors A = Q R as LAPACK keeps it (torch.geqrf): R above, reflections below the diagonal.
+    """
+    var a = team.scratch[D]()
+    var tau = a.unsafe_offset(rows * cols)
+    var mine = team.share(batch)
+    for index in range(mine.begin, mine.end):
+        read(a, index, rows, cols, load)
+        factor_qr(a, tau, rows, cols)
+        write(a, index, rows, cols, store)
+        write(tau, index, 1, min(rows, cols), store_tau)
+
+
+@always_inline
+def householder[
+    product: Bool,
+    forward: Bool,
+    Load: def[w: Int](Int, Int, Int) -> SIMD[D, w],
+    LoadTau: def[w: Int](Int, Int, Int) -> SIMD[D, w],
+    LoadOther: def[w: Int](Int, Int, Int) -> SIMD[D, w],
+    Store: def[w: Int](Int, Int, Int, SIMD[D, w]) -> None,
+](
+    team: Team,
+    batch: Int,
+    rows: Int,
+    cols: Int,
+    count: Int,
+    width: Int,
+    load: Load,
+    load_tau: LoadTau,
+    load_other: LoadOther,
+    store: Store,
+):
+    """Multiplies a matrix [rows, width] by the Q of `count` reflections.
+
+    With `product` the matrix is the identity (torch.linalg.householder_product); else it is read
+    (torch.ormqr), and with `forward` multiplied by Q^T.
+    """
+    var a = team.scratch[D]()
+    var tau = a.unsafe_offset(rows * cols)
+    var c = tau.unsafe_offset(count)
+    var mine = team.share(batch)
+    for index in range(mine.begin, mine.end):
+        read(a, index, rows, cols, load)
+        read(tau, index, 1, count, load_tau)
+        comptime if product:
+            identity(c, rows, width)
+        else:
+            read(c, index, rows, width, load_other)
+        reflect_all(a, cols, tau, count, c, width, rows, forward)
+        write(c, index, rows, width, store)
 
 
 @always_inline

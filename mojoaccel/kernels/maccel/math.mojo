@@ -66,6 +66,7 @@ from maccel.math_basic import (
     sub,
     trunc,
 )
+from maccel.math_airy import airy_ai
 from maccel.math_bessel import (
     bessel_j0,
     bessel_j1,

@@ -1,0 +1,143 @@
+"""Composites that PyTorch writes with decisions on values, written here without them.
+
+PyTorch's `cov` warns when a weight is negative and `combinations` selects by a mask: neither can be
+traced. The functions replace the overloads while a model is exported and decomposed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+import torch.nn.modules.linear_cross_entropy  # declares the chunked operators
+from torch import Tensor
+from torch.nn import functional as F
+
+COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+
+
+def cov(
+    x: Tensor,
+    *,
+    correction: int = 1,
+    fweights: Tensor | None = None,
+    aweights: Tensor | None = None,
+) -> Tensor:
+    """``aten.cov``: rows are variables, columns observations (whose weights are not checked)."""
+    rows = x if x.dim() == 2 else x.reshape(1, -1)
+    weights = fweights
+    if aweights is not None:
+        weights = aweights if weights is None else weights * aweights
+    real = rows.real.dtype if rows.is_complex() else rows.dtype
+    if weights is None:
+        total = torch.full((), rows.shape[1], dtype=real, device=x.device)
+        weighted = rows
+    else:
+        total, weighted = weights.sum(), rows * weights
+    mean = weighted.sum(1) / total
+    freedom = total - correction
+    if weights is not None and aweights is not None and correction != 0:
+        freedom = total - correction * (weights * aweights).sum() / total
+    centered = rows - mean.unsqueeze(1)
+    weighted = centered if weights is None else centered * weights
+    product = centered @ weighted.t().conj()
+    return (product / freedom.clamp(min=0)).squeeze()
+
+
+def corrcoef(x: Tensor) -> Tensor:
+    """``aten.corrcoef``: covariances over standard deviations."""
+    c = cov(x)
+    if c.dim() == 0:
+        return c / c
+    deviation = c.diagonal().real.sqrt() if c.is_complex() else c.diagonal().sqrt()
+    c = c / deviation.unsqueeze(1) / deviation.unsqueeze(0)
+    if c.is_complex():
+        return torch.complex(c.real.clamp(-1, 1), c.imag.clamp(-1, 1))
+    return c.clamp(-1, 1)
+
+
+def combinations(x: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """``aten.combinations``: of a vector whose length is known, in lexicographic order."""
+    n = int(x.shape[0])
+    count = math.comb(n + r - 1, r) if with_replacement and n else math.comb(n, r)
+    if r == 0 or count == 0:
+        return x.new_empty((0, r) if r else (0,))
+    place = torch.arange(n, device=x.device)
+    inside = torch.ones((n,) * r, dtype=torch.bool, device=x.device)
+    for axis in range(r - 1):
+        before = place.reshape(*(-1 if a == axis else 1 for a in range(r)))
+        after = place.reshape(*(-1 if a == axis + 1 else 1 for a in range(r)))
+        inside = inside & (before <= after if with_replacement else before < after)
+    return x[torch.nonzero_static(inside, size=count)]
+
+
+def linear_cross_entropy(
+    x: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    bias: Tensor | None,
+    class_weight: Tensor | None,
+    reduction: str,
+    ignore_index: int,
+    label_smoothing: float,
+    *_: Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``torch_nn._linear_cross_entropy_batch_chunked`` in one piece, without its gradients."""
+    loss = F.cross_entropy(
+        F.linear(x, weight, bias),
+        target,
+        class_weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )
+    return loss, x.new_empty((0, 0)), x.new_empty((0, 0)), x.new_empty((0,))
+
+
+def linear_cross_entropies(
+    x: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    bias: Tensor | None,
+    class_weight: Tensor | None,
+    ignore_index: int,
+    *_: Any,
+) -> Tensor:
+    """``torch_nn._linear_cross_entropy_batch_chunked_no_reduction``."""
+    losses = linear_cross_entropy(x, weight, target, bias, class_weight, "none", ignore_index, 0.0)
+    return losses[0]
+
+
+aten, modules = torch.ops.aten, torch.ops.torch_nn
+DECIDING = {
+    aten.cov.default: cov,
+    aten.corrcoef.default: corrcoef,
+    aten.combinations.default: combinations,
+}
+"""Composites that cannot even be exported as PyTorch writes them."""
+
+COMPOSITES = {
+    **DECIDING,
+    modules._linear_cross_entropy_batch_chunked.default: linear_cross_entropy,
+    modules._linear_cross_entropy_batch_chunked_no_reduction.default: linear_cross_entropies,
+}
+"""What replaces each overload."""
+
+
+@contextmanager
+def decided_composites() -> Iterator[None]:
+    """Export the composites of `DECIDING` in this spelling within the context."""
+    with ExitStack() as stack:
+        for overload, function in DECIDING.items():
+            overload.py_impl(COMPOSITE)(function)
+            overload._dispatch_cache.clear()
+            stack.callback(_restore, overload)
+        yield
+
+
+def _restore(overload: Any) -> None:
+    del overload.py_kernels[COMPOSITE]
+    overload._dispatch_cache.clear()
