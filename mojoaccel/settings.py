@@ -35,7 +35,8 @@ class Setting:
 
     Attributes:
         key: Spelling in files; a variable is the same in capitals with underscores.
-        kind: ``text`` | ``int`` | ``float`` | ``bool`` | ``list`` | ``level`` | ``bytes``.
+        kind: ``text`` | ``int`` | ``threads`` | ``float`` | ``bool`` | ``list`` | ``level`` |
+            ``bytes``.
         default: Value when nobody says anything.
         choices: Allowed values, if the setting has few.
     """
@@ -47,6 +48,8 @@ class Setting:
 
 
 ENGINES = ("mojo", "max")
+MOST_THREADS = 1024
+"""More threads than that in one session is a slip of the keyboard."""
 STAGE_NAMES = ("detect", "trace", "optimize", "emit", "build", "package")
 EMITS = ("graph", "plan", "mojo", "llvm", "asm", "so", "artifact")
 
@@ -58,7 +61,7 @@ _COMPILE = (
     Setting("ops", "list", ()),
     Setting("engine", "text", "mojo", ENGINES),
     Setting("target", "text", "cpu"),
-    Setting("threads", "int", 0),
+    Setting("threads", "threads", 0),
     Setting("emit", "text", "artifact", EMITS),
     Setting("stop-after", "text", None, STAGE_NAMES),
     Setting("save-temps", "text"),
@@ -72,7 +75,7 @@ _COMPILE = (
     Setting("sign", "text"),
     Setting("fp-mode", "text", "fast", ("fast", "off")),
     Setting("build-timeout", "float", 600.0),
-    Setting("jobs", "int", 0),
+    Setting("jobs", "threads", 0),
     Setting("mojo", "text"),
     Setting("json", "bool", False),
     Setting("verbose", "bool", False),
@@ -84,14 +87,14 @@ TABLES: dict[str, tuple[Setting, ...]] = {
         Setting("random", "bool", False),
         Setting("output", "text"),
         Setting("verify", "bool", False),
-        Setting("threads", "int", 0),
+        Setting("threads", "threads", 0),
         Setting("engine", "text", None, ENGINES),
     ),
     "bench": (
         Setting("vs", "list"),
         Setting("model", "text"),
         Setting("at", "list", ()),
-        Setting("threads", "int", 0),
+        Setting("threads", "threads", 0),
         Setting("fail-under", "float"),
         Setting("seconds", "float", 5.0),
         Setting("rounds", "int", 0),
@@ -247,9 +250,15 @@ def _read_int(value: Any) -> int:
     return int(value)
 
 
+def _read_threads(value: Any) -> int:
+    if (count := _read_int(value)) > MOST_THREADS:
+        raise ValueError(f"a number of threads up to {MOST_THREADS}")
+    return count
+
+
 def _read_float(value: Any) -> float:
     if isinstance(value, bool) or not re.fullmatch(r"\d+(\.\d+)?", str(value)):
-        raise ValueError("a number")
+        raise ValueError("a number of at least 0")
     return float(value)
 
 
@@ -284,6 +293,7 @@ def _read_bytes(value: Any) -> int:
 _READERS = {
     "text": _read_text,
     "int": _read_int,
+    "threads": _read_threads,
     "float": _read_float,
     "bool": _read_bool,
     "list": _read_list,

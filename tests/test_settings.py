@@ -125,7 +125,15 @@ def test_variables_are_checked_too(home, monkeypatch, name, value, message):
 
 def test_every_stage_option_can_be_set(home):
     """Each field of each options class changes when its setting does; tools set `profile`."""
-    other = {"text": "x", "int": 9, "float": 9.0, "bool": None, "list": ("x:0=b",), "level": 3}
+    other = {
+        "text": "x",
+        "int": 9,
+        "threads": 9,
+        "float": 9.0,
+        "bool": None,
+        "list": ("x:0=b",),
+        "level": 3,
+    }
     changed = set()
     base = load_settings().values("compile", {})
     for setting in TABLES["compile"]:

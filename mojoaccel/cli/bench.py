@@ -164,8 +164,13 @@ def bench_command(
         suite_command(run.console, suite, chosen, run.values, {**given, "fresh": not warm_cache})
         return
     if profile:
-        from mojoaccel.cli.profile import profile_command
+        from pathlib import Path
 
+        from mojoaccel.cli.profile import profile_command
+        from mojoaccel.placing import check_file
+
+        if trace:
+            check_file(Path(trace))
         options = {k: given[k] for k in COMPILE_OPTIONS}
         profile_command(run.console, what, run.values, options, trace)
         return
@@ -176,14 +181,21 @@ class BenchRun:
     """One invocation of ``bench``."""
 
     def __init__(self, what: str, given: dict[str, Any]) -> None:
-        """Merge the settings."""
+        """Merge the settings; try the places of the reports."""
+        from pathlib import Path
+
+        from mojoaccel.placing import check_file
         from mojoaccel.settings import load_settings, read_given
 
         self.what = what
         self.given = given
         self.values = load_settings().values("bench", read_given("bench", given))
         self.console = Console(json=given["json"], verbose=given["verbose"])
-        self.to_stdout = [k for k in ("csv", "markdown", "html") if self.values[k] == "-"]
+        places = {k: self.values[k] for k in ("csv", "markdown", "html") if self.values[k]}
+        self.to_stdout = [k for k, place in places.items() if place == "-"]
+        for key, place in places.items():
+            if key not in self.to_stdout:
+                check_file(Path(place))
 
     def run(self) -> None:
         """Compile if need be, measure, report, judge."""

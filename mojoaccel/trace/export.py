@@ -28,6 +28,7 @@ from mojoaccel.trace.guards import broken_conditions, hint_of
 from mojoaccel.trace.importer import Importer
 from mojoaccel.trace.loader import LoadedModel
 from mojoaccel.trace.pooling import POOLS
+from mojoaccel.trace.quiet import quiet_torch
 from mojoaccel.trace.recurrent import whole_recurrences
 from mojoaccel.trace.sampling import SAMPLERS
 from mojoaccel.trace.source import error_location
@@ -139,7 +140,13 @@ def named_dims(dims: Mapping[str, Mapping[int, Dim]]) -> dict[str, dict[int, Any
 
 def run_export(module: Any, example: Example, shapes: Any) -> Any:
     """Run torch.export."""
-    with torch.no_grad(), warnings.catch_warnings(), whole_recurrences(), decided_composites():
+    with (
+        torch.no_grad(),
+        warnings.catch_warnings(),
+        quiet_torch(),
+        whole_recurrences(),
+        decided_composites(),
+    ):
         # torch warns about its own deprecated parts; the user cannot act on that.
         warnings.simplefilter("ignore")
         return torch.export.export(

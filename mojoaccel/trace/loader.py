@@ -17,6 +17,7 @@ import torch
 from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.example import Example
 from mojoaccel.trace import huggingface
+from mojoaccel.trace.quiet import quiet_torch
 from mojoaccel.trace.source import error_location, is_user_file
 
 PREFERRED = ("example", "factory", "model", "main_model")
@@ -177,7 +178,8 @@ def as_example(made: Any, where: str) -> Example:
 def load_program(path: Path) -> LoadedModel:
     """Load an exported program; its own example inputs and dynamic dims are used."""
     try:
-        program = torch.export.load(path)
+        with quiet_torch():
+            program = torch.export.load(path)
     except Exception as e:
         raise error("MA202", f"{path.name} cannot be read: {type(e).__name__}: {e}") from e
     if program.example_inputs is None:

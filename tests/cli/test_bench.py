@@ -54,6 +54,12 @@ error[MA903] usage: 'batch' is not of the form dim=size
 error[MA903] usage: no benchmark is stored as CACHE/benchmarks/never.json
   hint: store one with --save NAME
 """,
+    ("--seconds", "-1"): """\
+error[MA903] usage: --seconds -1.0 is not a number of at least 0
+""",
+    ("--threads", "99999999"): """\
+error[MA903] usage: --threads 99999999 is not a number of threads up to 1024
+""",
 }
 
 
@@ -62,6 +68,14 @@ def test_usage_errors_come_before_the_compile(run, place, args):
     code, out, err = run("bench", EXAMPLES / "mlp.py", *args)
     assert (code, out) == (2, "")
     assert err.replace(str(place / "cache"), "CACHE").startswith(USAGE[args])
+
+
+@pytest.mark.parametrize("args", [("--html",), ("--csv",), ("--profile", "--trace")], ids=" ".join)
+def test_a_report_that_cannot_be_written_is_said_before_the_compile(run, place, args):
+    (place / "folder").mkdir(exist_ok=True)
+    code, out, err = run("bench", EXAMPLES / "mlp.py", *args, "folder")
+    assert (code, out) == (3, "")
+    assert err.startswith("error[MA603] write-failed: folder cannot be written: Is a directory\n")
 
 
 def test_reference_models_are_never_measured(run):

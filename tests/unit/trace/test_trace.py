@@ -134,13 +134,16 @@ def test_all_unsupported_operators_are_reported_at_once() -> None:
 
 class Branching(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
+        print("the user's own words", file=sys.stderr)
         if x.sum() > 0:
             return x
         return -x
 
 
-def test_data_dependent_control_flow_names_the_line() -> None:
+def test_data_dependent_control_flow_names_the_line(capfd: pytest.CaptureFixture[str]) -> None:
     found = failure(Branching(), torch.ones(3))
+    said = capfd.readouterr()
+    assert (said.out, set(said.err.splitlines())) == ("", {"the user's own words"})
     assert found.code == "MA204"
     loc = found.diagnostics[0].loc
     assert loc is not None
