@@ -70,6 +70,6 @@ def test_a_typing_error_is_shown_where_it_is(tmp_path):
 def test_a_corrupt_program_is_said_once(tmp_path, capfd):
     place = tmp_path / "model.pt2"
     place.write_bytes(b"not a zip file")
-    with pytest.raises(MojoaccelError, match="MA202.*cannot be read"):
+    with pytest.raises(MojoaccelError, match=r"MA202.*cannot be read"):
         run(tmp_path, request(place))
     assert capfd.readouterr().err == ""  # torch's traceback is held back
