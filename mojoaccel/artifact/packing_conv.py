@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mojoaccel.artifact.packing import pair_rows
+
 
 def conv_panels(out_channels: int, lanes: int) -> list[int]:
     """Returns the possible output channels per weight panel, the one expected to be fastest first.
@@ -50,6 +52,13 @@ def pack_recurrent_weight(weight: NDArray[Any], gates: int, lanes: int) -> NDArr
     packed = np.zeros((gates, panels * lanes, depth), weight.dtype)
     packed[:, :hidden] = weight.reshape(gates, hidden, depth)
     return np.ascontiguousarray(packed.reshape(gates, panels, lanes, depth).transpose(1, 3, 0, 2))
+
+
+def pack_recurrent_pairs(weight: NDArray[Any], gates: int, lanes: int) -> NDArray[Any]:
+    """Packs `[gates*H, D]` into `[ceil(H/lanes), D/2, gates, lanes, 2]`, for ``maccel.pairs``."""
+    panels = pack_recurrent_weight(weight, gates, lanes)
+    flat = pair_rows(panels.reshape(*panels.shape[:2], gates * lanes))
+    return flat.reshape(*flat.shape[:2], gates, lanes, 2)
 
 
 def pack_grouped_weight(weight: NDArray[Any], lanes: int) -> NDArray[Any]:

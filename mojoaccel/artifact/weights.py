@@ -54,6 +54,7 @@ LAYOUTS: dict[str, Callable[..., np.ndarray[Any, Any]]] = {
     "depthwise": lambda w, **p: packing_conv.pack_depthwise_weight(_image(w), **p),
     "grouped": lambda w, **p: packing_conv.pack_grouped_weight(_image(w), **p),
     "recurrent": packing_conv.pack_recurrent_weight,
+    "recurrent_pairs": packing_conv.pack_recurrent_pairs,
 }
 """How each layout that a plan may name is made from the weight as PyTorch holds it."""
 

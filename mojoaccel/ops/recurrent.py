@@ -15,7 +15,7 @@ from mojoaccel.ir.types import BOOL, I64, DType, TensorType
 from mojoaccel.ops.indexing import window
 from mojoaccel.ops.lazy import Held, Lazy, is_contiguous
 from mojoaccel.ops.lowering import KernelContext
-from mojoaccel.ops.matmul import accumulate_dtype, add_bias, linear, rows_of
+from mojoaccel.ops.matmul import accumulate_dtype, add_bias, linear, makes_pairs, rows_of
 from mojoaccel.ops.registry import Foreign, Kernel, OpDef, PointwiseContext
 
 
@@ -48,6 +48,8 @@ class Direction:
 
 States = tuple[tuple[View, View], ...]
 """(initial, final) of the hidden state and, for an LSTM, of the cell."""
+
+PAIRED: dict[bool, tuple[tuple[str, Param], ...]] = {False: (), True: (("pairs", True),)}
 
 Runner = Callable[[KernelContext, Direction, str, View, States], None]
 """Schedules one direction: its input's name, where its output goes, its states."""
@@ -144,14 +146,26 @@ def sequence_of(part: Direction, gates: View, y: View, width: int) -> tuple[Arg,
     return Arg("struct", ("maccel.recurrent", "Sequence", fields)), steps, rows
 
 
-def packed(ctx: KernelContext, name: str, gates: int, acc: DType) -> View:
-    """Return recurrent weights packed by panels of units."""
+def packed(ctx: KernelContext, name: str, gates: int, acc: DType, *, pairs: bool = False) -> View:
+    """Return recurrent weights packed by panels of units, steps two by two for `pairs`."""
     rows, depth = (int(str(n)) for n in ctx.type(name).shape)
     lanes = ctx.lanes(acc)
     panels = -(-(rows // gates) // lanes)
-    return ctx.weight(
-        name, "recurrent", {"gates": gates, "lanes": lanes}, (panels, depth, gates, lanes)
-    )
+    params = {"gates": gates, "lanes": lanes}
+    if pairs:
+        return ctx.weight(name, "recurrent_pairs", params, (panels, depth // 2, gates, lanes, 2))
+    return ctx.weight(name, "recurrent", params, (panels, depth, gates, lanes))
+
+
+def takes_pairs(ctx: KernelContext, part: Direction) -> bool:
+    """Whether the recurrent product multiplies pairs of bfloat16."""
+    t = ctx.type(part.w_hh)
+    return part.w_hr is None and makes_pairs(ctx, t.dtype, int(str(t.shape[1])))
+
+
+def state_scratch(batch: Size, hidden: int, states: int, acc: DType, *, pairs: bool) -> Size:
+    """Return the scratch bytes of a layer: its states, and one of them in bfloat16 for pairs."""
+    return batch * (hidden * (states * acc.size + (2 if pairs else 0)))
 
 
 def state_args(states: States) -> list[Arg]:
@@ -169,13 +183,14 @@ def run_lstm(ctx: KernelContext, part: Direction, source: str, y: View, states: 
     rows, width = (int(str(n)) for n in ctx.type(part.w_hh).shape)
     hidden = rows // 4
     sequence, steps, batch = sequence_of(part, gates, y, width)
-    weights = [Arg("ptr", packed(ctx, part.w_hh, 4, acc))]
+    pairs = takes_pairs(ctx, part)
+    weights = [Arg("ptr", packed(ctx, part.w_hh, 4, acc, pairs=pairs))]
     params: list[tuple[str, Param]] = [("acc", acc), ("hidden", hidden)]
     work: Size = steps * batch * (rows * width)
     if part.w_hr is None:
         module, function = "maccel.recurrent", "lstm_layer"
-        params += [("reverse", part.reverse), ("has_initial", True)]
-        scratch = batch * (3 * hidden * acc.size)
+        params += [("reverse", part.reverse), ("has_initial", True), *PAIRED[pairs]]
+        scratch = state_scratch(batch, hidden, 3, acc, pairs=pairs)
     else:
         module, function = "maccel.recurrent_projected", "lstm_projected_layer"
         params += [("projected", width), ("reverse", part.reverse)]
@@ -207,19 +222,21 @@ def run_gru(ctx: KernelContext, part: Direction, source: str, y: View, states: S
     gates = project_input(ctx, part, source, y, biases)
     sequence, steps, batch = sequence_of(part, gates, y, hidden)
     work: Size = steps * batch * (rows * hidden)
+    pairs = takes_pairs(ctx, part)
     args = (
         sequence,
-        Arg("ptr", packed(ctx, part.w_hh, 3, acc)),
+        Arg("ptr", packed(ctx, part.w_hh, 3, acc, pairs=pairs)),
         Arg("ptr", bias_n),
         *state_args(states),
     )
-    params = (
+    params: tuple[tuple[str, Param], ...] = (
         ("acc", acc),
         ("hidden", hidden),
         ("reverse", part.reverse),
         ("has_initial", True),
+        *PAIRED[pairs],
     )
-    scratch = batch * (2 * hidden * acc.size)
+    scratch = state_scratch(batch, hidden, 2, acc, pairs=pairs)
     call = KernelCall(
         "maccel.recurrent", "gru_layer", params, args, scratch=scratch, flops=work * 2
     )
@@ -243,16 +260,19 @@ def run_rnn(ctx: KernelContext, part: Direction, source: str, y: View, states: S
     gates = project_input(ctx, part, source, y, biases_of(ctx, part))
     hidden = int(str(ctx.type(part.w_hh).shape[1]))
     sequence, steps, batch = sequence_of(part, gates, y, hidden)
+    pairs = takes_pairs(ctx, part)
     work: Size = steps * batch * (hidden * hidden)
-    params = (
+    params: tuple[tuple[str, Param], ...] = (
         ("acc", acc),
         ("hidden", hidden),
         ("reverse", part.reverse),
         ("has_initial", True),
         ("rectify", part.node.op == "rnn_relu"),
+        *PAIRED[pairs],
     )
-    args = (sequence, Arg("ptr", packed(ctx, part.w_hh, 1, acc)), *state_args(states))
-    scratch = batch * (2 * hidden * acc.size)
+    weights = packed(ctx, part.w_hh, 1, acc, pairs=pairs)
+    args = (sequence, Arg("ptr", weights), *state_args(states))
+    scratch = state_scratch(batch, hidden, 2, acc, pairs=pairs)
     call = KernelCall(
         "maccel.recurrent", "rnn_layer", params, args, scratch=scratch, flops=work * 2
     )

@@ -78,6 +78,8 @@ def lstm_layer[
     hidden: Int,
     reverse: Bool,
     has_initial: Bool,
+    *,
+    pairs: Bool = False,
 ](
     team: Team,
     sequence: Sequence[dt, dt],
@@ -92,7 +94,8 @@ def lstm_layer[
     `i, f, o = sigmoid(x_ifo + W_ifo h)`, `g = tanh(x_g + W_g h)`, `c' = f c + i g`,
     `h' = o tanh(c')`, where x holds the input projection and both biases, gates in the order
     i, f, g, o. Weights are packed as [ceil(hidden/lanes)][hidden][4][lanes].
-    Scratch of the first thread: `3 * batch * hidden` elements of `acc`.
+    Scratch of the first thread: `3 * batch * hidden` elements of `acc`, and with pairs on every thread
+    half of `batch * hidden` after that.
 
     Parameters:
         dt: Stored type of inputs, outputs and states.
@@ -101,6 +104,7 @@ def lstm_layer[
         hidden: Units.
         reverse: Run from the last step to the first.
         has_initial: The initial states are given; otherwise they are zeros and not read.
+        pairs: Multiply pairs of bfloat16 (see `run_steps`).
 
     Args:
         team: The threads; each computes its share of units.
@@ -154,8 +158,14 @@ def lstm_layer[
             t * sequence.y_step + b * sequence.y_row + unit, h.cast[dt]()
         )
 
-    run_steps[acc, wt, 4, hidden, reverse](
-        team, sequence.steps, batch, weights, state, cell
+    run_steps[acc, wt, 4, hidden, reverse, pairs](
+        team,
+        sequence.steps,
+        batch,
+        weights,
+        state,
+        3 * batch * hidden,
+        cell,
     )
     save_state[dt, acc, hidden](
         team,
@@ -174,6 +184,8 @@ def gru_layer[
     hidden: Int,
     reverse: Bool,
     has_initial: Bool,
+    *,
+    pairs: Bool = False,
 ](
     team: Team,
     sequence: Sequence[dt, dt],
@@ -187,7 +199,8 @@ def gru_layer[
     `r, z = sigmoid(x_rz + W_rz h)`, `n = tanh(x_n + r (W_n h + b_n))`, `h' = (1 - z) n + z h`,
     where x holds the input projection, its bias and the recurrent biases of r and z; gates in the
     order r, z, n. Weights are packed as [ceil(hidden/lanes)][hidden][3][lanes].
-    Scratch of the first thread: `2 * batch * hidden` elements of `acc`.
+    Scratch of the first thread: `2 * batch * hidden` elements of `acc`, and with pairs on every thread
+    half of `batch * hidden` after that.
 
     Parameters:
         dt: Stored type of inputs, outputs and states.
@@ -196,6 +209,7 @@ def gru_layer[
         hidden: Units.
         reverse: Run from the last step to the first.
         has_initial: The initial states are given; otherwise they are zeros and not read.
+        pairs: Multiply pairs of bfloat16 (see `run_steps`).
 
     Args:
         team: The threads; each computes its share of units.
@@ -243,8 +257,14 @@ def gru_layer[
             t * sequence.y_step + b * sequence.y_row + unit, h.cast[dt]()
         )
 
-    run_steps[acc, wt, 3, hidden, reverse](
-        team, sequence.steps, batch, weights, state, cell
+    run_steps[acc, wt, 3, hidden, reverse, pairs](
+        team,
+        sequence.steps,
+        batch,
+        weights,
+        state,
+        2 * batch * hidden,
+        cell,
     )
     save_state[dt, acc, hidden](
         team,
@@ -263,6 +283,8 @@ def rnn_layer[
     reverse: Bool,
     has_initial: Bool,
     rectify: Bool,
+    *,
+    pairs: Bool = False,
 ](
     team: Team,
     sequence: Sequence[dt, dt],
@@ -274,7 +296,8 @@ def rnn_layer[
 
     `h' = tanh(x + W h)`, or relu instead of tanh; x holds the input projection and both biases.
     Weights are packed as [ceil(hidden/lanes)][hidden][1][lanes].
-    Scratch of the first thread: `2 * batch * hidden` elements of `acc`.
+    Scratch of the first thread: `2 * batch * hidden` elements of `acc`, and with pairs on every thread
+    half of `batch * hidden` after that.
 
     Parameters:
         dt: Stored type of inputs, outputs and states.
@@ -284,6 +307,7 @@ def rnn_layer[
         reverse: Run from the last step to the first.
         has_initial: The initial states are given; otherwise they are zeros and not read.
         rectify: Use relu.
+        pairs: Multiply pairs of bfloat16 (see `run_steps`).
 
     Args:
         team: The threads; each computes its share of units.
@@ -323,8 +347,14 @@ def rnn_layer[
             t * sequence.y_step + b * sequence.y_row + unit, h.cast[dt]()
         )
 
-    run_steps[acc, wt, 1, hidden, reverse](
-        team, sequence.steps, batch, weights, state, cell
+    run_steps[acc, wt, 1, hidden, reverse, pairs](
+        team,
+        sequence.steps,
+        batch,
+        weights,
+        state,
+        2 * batch * hidden,
+        cell,
     )
     save_state[dt, acc, hidden](
         team,

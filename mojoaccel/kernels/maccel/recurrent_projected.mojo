@@ -54,7 +54,7 @@ def multiply_units[
         var unit = p * lanes
         for b in range(0, batch, chunk):
             var here = min(chunk, batch - b)
-            multiply_batch[acc, wt, gates, depth](
+            multiply_batch[gates, depth](
                 inputs.unsafe_offset(b * depth), w, tile, here
             )
             for i in range(here):

@@ -12,6 +12,7 @@ from mojoaccel.artifact.packing_conv import (
     pack_conv_weight,
     pack_depthwise_weight,
     pack_grouped_weight,
+    pack_recurrent_pairs,
     pack_recurrent_weight,
 )
 
@@ -59,6 +60,15 @@ def test_grouped_weight_by_kernel_row_and_member() -> None:
     assert packed.shape == (2, 3, 2, 2, 4)
     for o in range(8):
         np.testing.assert_array_equal(packed[o // 4, :, :, :, o % 4], weight[o].transpose(1, 0, 2))
+
+
+def test_recurrent_pairs_lie_together() -> None:
+    weight = np.arange(3 * 5 * 6, dtype=np.uint16).reshape(15, 6) + 1
+    packed = pack_recurrent_pairs(weight, gates=3, lanes=4)
+    assert packed.shape == (2, 3, 3, 4, 2)
+    single = pack_recurrent_weight(weight, gates=3, lanes=4)
+    for i in range(2):
+        np.testing.assert_array_equal(packed[..., i], single[:, i::2])
 
 
 def test_recurrent_weight_keeps_the_gates_of_a_unit_together() -> None:
