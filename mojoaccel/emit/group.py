@@ -58,7 +58,7 @@ class GroupPrinter:
                 body.append("team.barrier()")
             body.extend(self._call(number, call))
         text = "\n".join(body)
-        for name in sorted(set(re.findall(r"\b(F64|F32|F16|BF16|I64|I32|I16|I8|U8|Mask)\[", text))):
+        for name in sorted(set(re.findall(r"\b(B?F(?:64|32|16)|[IU](?:64|32|16|8)|Mask)\[", text))):
             self.imports.add(("maccel.types", name))
         status = "status" in text.replace("_status", "")
         dims = sorted(self.used_dims)

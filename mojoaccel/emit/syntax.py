@@ -8,7 +8,22 @@ import re
 from typing import Any
 
 from mojoaccel.ir.dims import Expr, Size
-from mojoaccel.ir.types import BF16, BOOL, F16, F32, F64, DType, split_args
+from mojoaccel.ir.types import (
+    BF16,
+    BOOL,
+    F16,
+    F32,
+    F64,
+    I8,
+    I16,
+    I32,
+    I64,
+    U8,
+    U16,
+    U32,
+    DType,
+    split_args,
+)
 
 INFIX = {
     "add": "+",
@@ -93,10 +108,17 @@ def conversion(source: DType, to: DType) -> str:
     """Print the method calls that convert a vector.
 
     Float64 becomes a half type by way of float32, as in PyTorch: processors have no instruction
-    for it, and the compiler would call a function of its run-time library.
+    for it, and the compiler would call a function of its run-time library. Floats become narrow and
+    unsigned integers by way of wider signed ones, so that they wrap as PyTorch's do on x86.
     """
-    halved = source == F64 and to in (BF16, F16)
-    through = f".cast[{dtype(F32)}]()" if halved else ""
+    step = None
+    if source == F64 and to in (BF16, F16):
+        step = F32
+    elif source.is_float and to in (U8, I8, I16, U16):
+        step = I32
+    elif source.is_float and to == U32:
+        step = I64
+    through = f".cast[{dtype(step)}]()" if step else ""
     return f"{through}.cast[{dtype(to)}]()"
 
 

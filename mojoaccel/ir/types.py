@@ -57,9 +57,12 @@ U8 = DType("u8", "uint8", "uint8", 1, "u", 9)
 BOOL = DType("b8", "bool", "uint8", 1, "b", 10)
 C64 = DType("c64", "complex64", "float32", 8, "c", 11)
 C128 = DType("c128", "complex128", "float64", 16, "c", 12)
+U16 = DType("u16", "uint16", "uint16", 2, "u", 13)
+U32 = DType("u32", "uint32", "uint32", 4, "u", 14)
+U64 = DType("u64", "uint64", "uint64", 8, "u", 15)
 
 DTYPES: dict[str, DType] = {
-    d.name: d for d in (F32, F64, BF16, F16, I64, I32, I16, I8, U8, BOOL, C64, C128)
+    d.name: d for d in (F32, F64, BF16, F16, I64, I32, I16, I8, U8, BOOL, C64, C128, U16, U32, U64)
 }
 BY_TORCH: dict[str, DType] = {d.torch: d for d in DTYPES.values()}
 

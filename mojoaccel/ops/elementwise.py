@@ -12,7 +12,7 @@ from mojoaccel.ir.types import BOOL, F32, I64, DType
 from mojoaccel.ops.registry import OpDef, Pointwise, PointwiseContext, compute_dtype
 
 Build = Callable[[PointwiseContext], str]
-_RANK = ("b8", "u8", "i8", "i16", "i32", "i64", "f32", "f64")
+_RANK = ("b8", "u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64")
 
 
 def promoted(p: PointwiseContext, attrs: Sequence[str] = ()) -> DType:

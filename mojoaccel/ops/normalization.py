@@ -290,7 +290,12 @@ def rewrite_batch_norm(b: GraphBuilder, node: Node) -> list[str]:
 
     scaled = b.add("mul", [x, narrow(scale)], t)
     result = b.add("add", [scaled, narrow(shift)], t, alpha=1)
-    return [result]
+    # What the backward pass would need is empty.
+    saved = [
+        b.add("full", [], o.type, size=o.type.shape, fill_value=0, dtype=o.type.dtype.torch)
+        for o in node.outputs[1:]
+    ]
+    return [result, *saved]
 
 
 OPS = (

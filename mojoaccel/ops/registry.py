@@ -235,6 +235,7 @@ class OpDef:
 ROOMS = (
     "elementwise",
     "special",
+    "bits",
     "creation",
     "shape",
     "reduction",

@@ -24,6 +24,9 @@ DTYPE_CODES = {
     "bool": 10,
     "complex64": 11,
     "complex128": 12,
+    "uint16": 13,
+    "uint32": 14,
+    "uint64": 15,
 }
 """Element types of the C interface (``maccel.h``)."""
 

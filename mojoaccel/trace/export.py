@@ -32,7 +32,7 @@ from mojoaccel.trace.quiet import quiet_torch
 from mojoaccel.trace.recurrent import whole_recurrences
 from mojoaccel.trace.sampling import SAMPLERS
 from mojoaccel.trace.source import error_location
-from mojoaccel.trace.structure import flatten_inputs, structure_json, to_numpy
+from mojoaccel.trace.structure import flatten_inputs, structure_json, to_numpy, value_range
 from mojoaccel.trace.symbolic import SizeReader
 
 
@@ -53,6 +53,8 @@ _FROM_TORCH = [
     torch.ops.aten.native_layer_norm.default,
     torch.ops.aten.native_group_norm.default,
     torch.ops.aten._native_batch_norm_legit.no_stats,
+    torch.ops.aten._native_batch_norm_legit_functional.default,
+    torch.ops.aten._batch_norm_with_update_functional.default,
 ]
 """Operators without a record that torch can decompose but keeps whole unless asked."""
 
@@ -280,7 +282,7 @@ def read_program(
         json.dumps(labels.tree),
     )
     ranges = tuple(
-        (n, (int(t.min()), int(t.max())))
+        (n, value_range(t))
         for n, t in zip(leaves.names, leaves.tensors, strict=True)
         if not t.is_floating_point() and not t.is_complex() and t.numel()
     )

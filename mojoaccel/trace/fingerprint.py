@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from mojoaccel.config import TraceOptions
 from mojoaccel.products import digest_array, digest_bytes, digest_json
 from mojoaccel.trace.loader import LoadedModel, user_sources
-from mojoaccel.trace.structure import to_numpy
+from mojoaccel.trace.structure import to_numpy, value_range
 
 DEEPEST = 4
 """Nesting of settings that is followed."""
@@ -140,4 +140,4 @@ def describe_leaf(leaf: Any) -> Any:
 def _range(leaf: Any) -> list[float]:
     if leaf.numel() == 0 or leaf.is_floating_point() or leaf.is_complex():
         return []
-    return [int(leaf.min()), int(leaf.max())]
+    return list(value_range(leaf))

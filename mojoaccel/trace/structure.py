@@ -143,6 +143,12 @@ def _keys(spec: Any, count: int) -> list[str]:
     return [str(i) for i in range(count)]
 
 
+def value_range(tensor: torch.Tensor) -> tuple[int, int]:
+    """Return the least and the largest of some integers."""
+    array = to_numpy(tensor)  # torch has neither for the wide unsigned types
+    return int(array.min()), int(array.max())
+
+
 def to_numpy(tensor: Any) -> np.ndarray[Any, Any]:
     """Return a tensor's content; bfloat16 as uint16."""
     data = tensor.detach().contiguous().cpu()

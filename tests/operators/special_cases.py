@@ -78,7 +78,42 @@ def integer_cases() -> list[Case]:
         ("sign", torch.signbit, (i.clone(),)),
         ("sign_bool", torch.signbit, (flags(5),)),
         ("lgamma_int", torch.lgamma, (i.clone(),)),
+        *unsigned_cases(),
     ]
+
+
+def unsigned_cases() -> list[Case]:
+    """What PyTorch can do with unsigned integers of more than 8 bits, and bits read otherwise."""
+    cases: list[Case] = [
+        ("float_bits", lambda a: (a * 2).view(torch.int32), (rand(7),)),
+        ("half_bits", lambda a: a.view(torch.int16) + 1, (rand(2, 7).bfloat16(),)),
+        ("to_byte", lambda a: (9 * a).to(torch.uint8), (rand(33),)),
+        ("to_short", lambda a: (9e4 * a).to(torch.int16), (rand(33),)),
+        ("bytes", lambda a: a[1:].view(torch.uint8), (ints(5).int(),)),
+        ("from_bytes", lambda a: a.view(torch.int32), (ints(3, 8, low=0, high=256).byte(),)),
+    ]
+    for name, signed in (("uint16", torch.int16), ("uint32", torch.int32), ("uint64", torch.int64)):
+        kind = getattr(torch, name)
+        x, y = ints(33, low=-9, high=70).to(kind), ints(33, low=0, high=9, seed=1).to(kind)
+        two = {
+            "mul": torch.mul, "and": torch.bitwise_and, "or": torch.bitwise_or,
+            "xor": torch.bitwise_xor, "eq": torch.eq, "ne": torch.ne, "div": torch.div,
+            "where": lambda a, b: torch.where(a == b, a, b), "cat": lambda a, b: torch.cat([a, b]),
+        }  # fmt: skip
+        one = {
+            "float": lambda a: a.float(), "long": lambda a: a.long(), "byte": lambda a: a.byte(),
+            "bool": lambda a: a.bool(), "bits": lambda a, s=signed: a.view(s),
+            "from_float": lambda a, k=kind: (a.long().float().abs() * 1.5).to(k),
+            "from_int": lambda a, k=kind: (a.long() - 40).to(k),
+            "index": lambda a: a[[3, 0, -1]], "sort": lambda a: a.sort(), "sum": lambda a: a.sum(),
+            "prod": lambda a: a[:4].prod(), "cumsum": lambda a: a.cumsum(0),
+            "any": lambda a: a.any(), "pad": lambda a: torch.nn.functional.pad(a, (1, 2)),
+            "roll": lambda a: a.roll(3), "full": lambda a: torch.full_like(a, 7),
+            "repeat": lambda a: a.repeat(2), "half": lambda a: a * 2.5,
+        }  # fmt: skip
+        cases += [(f"{n}_{name}", f, (x.clone(), y.clone())) for n, f in two.items()]
+        cases += [(f"{n}_{name}", f, (x.clone(),)) for n, f in one.items()]
+    return cases
 
 
 def narrow_cases() -> list[Case]:

@@ -16,7 +16,8 @@ extern "C" {
 enum {
   MACCEL_F32 = 1, MACCEL_F64 = 2, MACCEL_BF16 = 3, MACCEL_F16 = 4, MACCEL_I64 = 5,
   MACCEL_I32 = 6, MACCEL_I16 = 7, MACCEL_I8 = 8, MACCEL_U8 = 9, MACCEL_BOOL = 10,
-  MACCEL_C64 = 11, MACCEL_C128 = 12 /* pairs of float, of double: real, imaginary */
+  MACCEL_C64 = 11, MACCEL_C128 = 12, /* pairs of float, of double: real, imaginary */
+  MACCEL_U16 = 13, MACCEL_U32 = 14, MACCEL_U64 = 15
 };
 
 /* Codes that maccel_open and maccel_run return; 0 is success. */

@@ -19,7 +19,7 @@ def truth[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[DType.bool, w]:
 def cast[to: DType, dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[to, w]:
     """Converts as torch.Tensor.to does: != 0 to bool, towards zero to integers.
 
-    Floats go to narrow integers through int32 and wrap, as PyTorch does on x86.
+    Floats go to narrow integers through wider signed ones and wrap, as PyTorch does on x86.
     """
     comptime if to == dt:
         return rebind[SIMD[to, w]](x)
@@ -28,9 +28,14 @@ def cast[to: DType, dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[to, w]:
     elif dt == DType.bool:
         return x.cast[DType.uint8]().cast[to]()
     elif dt.is_floating_point() and (
-        to == DType.uint8 or to == DType.int8 or to == DType.int16
+        to == DType.uint8
+        or to == DType.int8
+        or to == DType.int16
+        or to == DType.uint16
     ):
         return x.cast[DType.int32]().cast[to]()
+    elif dt.is_floating_point() and to == DType.uint32:
+        return x.cast[DType.int64]().cast[to]()
     elif dt == DType.float64 and to.is_floating_point():
         return narrow[to](rebind[SIMD[DType.float64, w]](x))
     else:
