@@ -44,7 +44,7 @@ def sections(found: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
     compiler = found["compiler_target"] or {}
     rows = [
         ("target", found["string"] or found["problem"] or "unknown"),
-        ("processor", target["cpu"] if target else "unknown"),
+        ("passed", _passed(target) if target else "nothing: there is no target"),
         ("compiler's idea", compiler.get("cpu") or "unknown"),
     ]
     return [
@@ -54,6 +54,13 @@ def sections(found: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
         ("GPUs", _gpu_rows(found["gpus"])),
         ("toolchain", _toolchain_rows(found["toolchain"])),
     ]
+
+
+def _passed(target: Mapping[str, Any]) -> str:
+    """Return the options that mojoaccel gives the compiler for a target."""
+    features = ",".join(target["features"]) or "''"
+    options = ("triple", target["triple"]), ("cpu", target["cpu"]), ("features", features)
+    return " ".join(f"--target-{name} {value}" for name, value in options)
 
 
 def _cpu_rows(cpu: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -70,7 +77,7 @@ def _cpu_rows(cpu: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("model", f"{_text(cpu['model'])} ({_text(cpu['vendor'])})"),
         ("cores", cores),
         ("usable here", f"{cpu['usable_cores']} (affinity {cpu['affinity_cores']}, {quota})"),
-        *((f"{k['name']} cores", _text(k["cores"])) for k in cpu["core_kinds"]),
+        *((f"{_kind(k, n)} cores", _text(k["cores"])) for n, k in enumerate(cpu["core_kinds"])),
         ("NUMA nodes", _text(cpu["numa_nodes"])),
         *((f"node {node}", f"processors {cpus}") for node, cpus in _several(cpu["numa_cpus"])),
         ("frequency", f"{_megahertz(mhz['current'])} now, highest {_megahertz(mhz['maximum'])}"),
@@ -95,17 +102,52 @@ def _memory_rows(memory: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _gpu_rows(gpus: Mapping[str, Any]) -> list[tuple[str, str]]:
-    nvidia = gpus["nvidia"]
+    nvidia, amd, intel, apple = (gpus[m] for m in ("nvidia", "amd", "intel", "apple"))
     rows = [("NVIDIA", nvidia["explanation"])]
-    for gpu in nvidia["devices"]:
-        fits = "supported" if gpu["supported"] else "not supported by this Mojo"
-        free = f"{_size(gpu['free_bytes'])} of {_size(gpu['memory_bytes'])} free"
-        rows.append(("", f"{gpu['name']} ({gpu['architecture']}, {fits}), {free}"))
-    rows += [(n, gpus[k]["explanation"]) for n, k in (("AMD", "amd"), ("Intel", "intel"))]
-    rows += [("Apple", gpus["apple"]["explanation"])]
+    if nvidia["driver"]:
+        cuda = _text(nvidia["cuda"])
+        rows.append(("", f"driver {nvidia['driver']}, CUDA {cuda}{_enough(nvidia, 'driver')}"))
+    rows += [("", _nvidia_line(gpu)) for gpu in nvidia["devices"]]
+    rows += [("", line) for line in nvidia["unreadable"]]
+    rows.append(("AMD", amd["explanation"]))
+    if amd["rocm"]:
+        rows.append(("", f"ROCm {amd['rocm']}{_enough(amd, 'rocm')}"))
+    rows += [("", _amd_line(gpu)) for gpu in amd["devices"]]
+    rows.append(("Intel", intel["explanation"]))
+    for gpu in intel["devices"]:
+        size = _size(gpu["memory_bytes"])
+        rows.append(("", f"{_text(gpu['name'])} ({_text(gpu['device_id'])}), memory {size}"))
+    rows.append(("Apple", apple["explanation"]))
+    rows += [("", f"{_text(g['name'])}, {_text(g['cores'])} cores") for g in apple["devices"]]
     for found in gpus["unsupported"]:
         rows.append((found["name"], f"present ({', '.join(found['nodes'])}), unsupported"))
     return rows
+
+
+def _amd_line(gpu: Mapping[str, Any]) -> str:
+    fits = {True: ", supported", False: ", not supported by this Mojo", None: ""}[gpu["supported"]]
+    size, used = gpu["memory_bytes"], gpu["memory_used_bytes"]
+    free = None if size is None or used is None else size - used
+    return f"{_text(gpu['name'])} ({_text(gpu['gfx'])}{fits}), {_size(free)} of {_size(size)} free"
+
+
+def _enough(section: Mapping[str, Any], name: str) -> str:
+    return ", older than Mojo needs" if section[f"{name}_sufficient"] is False else ""
+
+
+def _nvidia_line(gpu: Mapping[str, Any]) -> str:
+    fits = "supported" if gpu["supported"] else "not supported by this Mojo"
+    parts = [
+        f"{gpu['name']} ({gpu['architecture']}, {fits})",
+        f"{_size(gpu['free_bytes'])} of {_size(gpu['memory_bytes'])} free",
+    ]
+    if gpu["utilisation"] is not None:
+        parts.append(f"{gpu['utilisation']:.0%} busy")
+    if gpu["power_limit_watts"] is not None:
+        parts.append(f"at most {gpu['power_limit_watts']:g} W")
+    if gpu["mig"]:
+        parts.append(f"MIG with {len(gpu['mig_instances_bytes'])} instances")
+    return ", ".join(parts)
 
 
 def _toolchain_rows(tools: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -133,6 +175,11 @@ def _toolchain_rows(tools: Mapping[str, Any]) -> list[tuple[str, str]]:
         *((n, _text(python["packages"][n], "not installed")) for n in ("numpy", "torch")),
     ]
     return rows
+
+
+def _kind(kind: Mapping[str, Any], place: int) -> str:
+    """Return the name of a kind of cores; older systems tell none, but the fastest come first."""
+    return kind["name"] or ("fastest" if place == 0 else "other")
 
 
 def _several(nodes: Mapping[str, str]) -> list[tuple[str, str]]:

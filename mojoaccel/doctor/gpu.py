@@ -6,7 +6,8 @@ from typing import Any
 
 from mojoaccel.doctor.check import Check, Facts, Outcome, passed, skipped, warned
 from mojoaccel.targets.gpu import LEAST_DRIVER, GpuReport, read_gpus
-from mojoaccel.targets.gpu_other import LEAST_ROCM, describe_others
+from mojoaccel.targets.gpu_amd import LEAST_ROCM
+from mojoaccel.targets.gpu_other import describe_others
 
 UNUSED = "GPUs are not used by the cpu target"
 REFERENCE = "modular/modular#6519"
@@ -92,6 +93,16 @@ def others(facts: Facts) -> Outcome:
             expected="a device below /sys/class/drm",
             hint=UNUSED,
             fix="sudo modprobe amdgpu" if found["amd"]["status"] == "no-driver" else "lspci -k",
+        )
+    if any(found[m]["status"] == "no-node" for m in ("amd", "intel")):
+        return warned(
+            "a GPU is there, but not the node to open it by",
+            *evidence,
+            expected="the device node in /dev",
+            hint=UNUSED,
+            fix="docker run --device /dev/kfd --device /dev/dri ..."
+            if found["amd"]["status"] == "no-node"
+            else "docker run --device /dev/dri ...",
         )
     if any(found[m]["status"] == "no-permission" for m in ("amd", "intel")):
         return warned(

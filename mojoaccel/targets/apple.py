@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from collections.abc import Mapping
 from typing import Any
+
+from mojoaccel.targets.ask import started
 
 SYSCTL = ("/usr/sbin/sysctl", "hw", "machdep.cpu")
 SECONDS = 2.0
 
 FLAGS = {
-    "AdvSIMD": "asimd", "FEAT_FP16": "asimdhp", "FEAT_DotProd": "asimddp", "FEAT_BF16": "bf16",
-    "FEAT_I8MM": "i8mm", "FEAT_LSE": "atomics", "FEAT_FHM": "asimdfhm", "FEAT_SME": "sme",
-    "FEAT_SME2": "sme2",
+    "AdvSIMD": "asimd", "neon": "asimd", "FEAT_FP16": "asimdhp", "FEAT_DotProd": "asimddp",
+    "FEAT_BF16": "bf16", "FEAT_I8MM": "i8mm", "FEAT_LSE": "atomics", "FEAT_FHM": "asimdfhm",
+    "FEAT_SME": "sme", "FEAT_SME2": "sme2",
 }  # fmt: skip
-"""Name below ``hw.optional.arm`` -> flag as Linux has it in /proc/cpuinfo."""
+"""Name below ``hw.optional``, or ``hw.optional.arm`` there -> flag as Linux has it."""
 
 
 def ask_sysctl() -> dict[str, str]:
     """Return what sysctl tells of the processor; empty where the system is not macOS."""
     if platform.system() != "Darwin":
         return {}
-    try:
-        done = subprocess.run(
-            SYSCTL,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,  # it ends with 1 if it may not tell one of the values
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return read_sysctl(done.stdout)
+    done = started(SYSCTL, SECONDS)  # it ends with 1 if it may not tell one of the values
+    return read_sysctl(done.stdout) if done is not None else {}
 
 
 def read_sysctl(text: str) -> dict[str, str]:
@@ -49,7 +40,7 @@ def arm_flags(said: Mapping[str, str]) -> frozenset[str]:
 
 
 def _optional(name: str, value: str) -> bool:
-    return name.startswith("hw.optional.arm.") and value == "1"
+    return name.startswith("hw.optional.") and value == "1"
 
 
 def core_kinds(said: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -59,13 +50,18 @@ def core_kinds(said: Mapping[str, str]) -> list[dict[str, Any]]:
         of = f"hw.perflevel{level}."
         kinds.append(
             {
-                "name": said.get(of + "name"),
+                "name": said.get(of + "name"),  # since macOS 14
                 "cores": _number(said.get(of + "physicalcpu")),
                 "l1d_bytes": _number(said.get(of + "l1dcachesize")),
                 "l2_bytes": _number(said.get(of + "l2cachesize")),
             }
         )
     return kinds
+
+
+def physical_cores(said: Mapping[str, str]) -> int | None:
+    """Return the number of cores, hyper-threads counted once."""
+    return _number(said.get("hw.physicalcpu"))
 
 
 def _number(text: str | None) -> int | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mojoaccel.artifact.limits import memory_limit
-from mojoaccel.targets.apple import ask_sysctl, core_kinds
+from mojoaccel.targets import apple
 from mojoaccel.targets.cpuid import ask_processor
 from mojoaccel.targets.features import feature_table
 from mojoaccel.targets.probe import CPUINFO, Machine, read_cpuinfo, usable_cores
@@ -66,7 +66,7 @@ def describe_cpu(machine: Machine) -> dict[str, Any]:
     table = X86_CAPABILITIES if machine.arch == "x86_64" else ARM_CAPABILITIES
     known = bool(machine.flags)
     raw = set((said.get("flags") or said.get("Features") or "").split()) or set(machine.flags)
-    amx = machine.amx_permitted
+    sysctl = apple.ask_sysctl()
     return {
         "architecture": machine.arch,
         "vendor": machine.vendor or None,
@@ -75,11 +75,11 @@ def describe_cpu(machine: Machine) -> dict[str, Any]:
         "stepping": _integer(said.get("stepping")),
         "hypervisor": ("hypervisor" in raw) if known else None,
         "logical_cores": os.cpu_count(),
-        "physical_cores": physical_cores(),
+        "physical_cores": physical_cores() or apple.physical_cores(sysctl),
         "affinity_cores": machine.cores,
         "quota_cores": machine.quota,
         "usable_cores": usable_cores(machine),
-        "core_kinds": core_kinds(ask_sysctl()),
+        "core_kinds": apple.core_kinds(sysctl),
         "numa_nodes": numa_nodes(),
         "numa_cpus": numa_cpus(),
         "frequency_mhz": frequencies(said),
@@ -90,7 +90,7 @@ def describe_cpu(machine: Machine) -> dict[str, Any]:
         },
         "simd": {"level": simd.level, "register_bits": simd.bits, "lanes": dict(simd.lanes)},
         "features": {name: (flag in raw) if known else None for name, flag in table.items()},
-        "amx_permitted": amx,
+        "amx_permitted": machine.amx_permitted,
         "disagreements": [*compare_with_processor(machine), *cross_check(machine)],
     }
 

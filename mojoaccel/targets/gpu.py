@@ -43,6 +43,7 @@ class Gpu:
         uuid: Stable identity.
         free_bytes: Memory nobody uses now.
         mig: Whether it is cut into instances; None where it cannot be.
+        mig_instances_bytes: Memory of each instance that was made; None if it is not cut.
         utilisation: Share of the last second it was busy, 0 to 1.
         power_limit_watts: What it may draw.
         supported: Whether this Mojo has code generation for its architecture.
@@ -56,6 +57,7 @@ class Gpu:
     mig: bool | None = None
     utilisation: float | None = None
     power_limit_watts: float | None = None
+    mig_instances_bytes: tuple[int | None, ...] | None = None
 
     @property
     def supported(self) -> bool:
@@ -139,8 +141,8 @@ def _read_or_reason(nvml: Any, index: int) -> Gpu | GpuReport:
 def _read(nvml: Any, index: int) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    # Integrated devices have no memory of their own, old ones no instances, and so on.
-    memory = _asked(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
+    # What a kind of device does not have, NVML refuses: old ones have no instances, and so on.
+    memory = _memory(nvml, handle)
     mig = _asked(nvml, lambda: nvml.nvmlDeviceGetMigMode(handle))
     use = _asked(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
     power = _asked(nvml, lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle))
@@ -153,7 +155,28 @@ def _read(nvml: Any, index: int) -> Gpu:
         None if mig is None else bool(mig[0]),
         None if use is None else use.gpu / 100,
         None if power is None else power / 1000,
+        _instances(nvml, handle) if mig is not None and mig[0] else None,
     )
+
+
+def _instances(nvml: Any, handle: Any) -> tuple[int | None, ...]:
+    """Return the memory of each MIG instance; places where none was made are passed over."""
+    found = []
+    for index in range(_asked(nvml, lambda: nvml.nvmlDeviceGetMaxMigDeviceCount(handle)) or 0):
+        part = _part(nvml, handle, index)
+        if part is not None:
+            memory = _memory(nvml, part)
+            found.append(None if memory is None else int(memory.total))
+    return tuple(found)
+
+
+def _part(nvml: Any, handle: Any, index: int) -> Any:
+    return _asked(nvml, lambda: nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index))
+
+
+def _memory(nvml: Any, handle: Any) -> Any:
+    """Return a device's memory; integrated ones have none of their own."""
+    return _asked(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
 
 
 def _asked(nvml: Any, question: Callable[[], Any] | None) -> Any:

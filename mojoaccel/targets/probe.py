@@ -15,7 +15,7 @@ from mojoaccel.artifact.host import limit_cores, request_amx
 from mojoaccel.artifact.limits import cpu_quota, memory_limit
 from mojoaccel.errors import error
 from mojoaccel.products import Target, digest_json
-from mojoaccel.targets.apple import arm_flags, ask_sysctl, core_kinds
+from mojoaccel.targets import apple
 from mojoaccel.targets.base import make_target, read_target
 from mojoaccel.targets.features import CPU_CHOICE, consistent
 
@@ -118,10 +118,10 @@ def probe() -> Machine:
     arch = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
     said = read_cpuinfo(CPUINFO.read_text() if CPUINFO.exists() else "")
     flags = frozenset((said.get("flags") or said.get("Features") or "").split())
-    apple = ask_sysctl()
+    sysctl = apple.ask_sysctl()
     if not flags:
-        flags = arm_flags(apple)
-    fastest = next(iter(core_kinds(apple)), {})
+        flags = apple.arm_flags(sysctl)
+    fastest = next(iter(apple.core_kinds(sysctl)), {})
     if not flags:
         flags, said = _from_cpuinfo_package(said)
     vendor, model = _arm_name(said)
@@ -133,7 +133,7 @@ def probe() -> Machine:
     return Machine(
         arch,
         said.get("vendor_id") or vendor or ("Apple" if fastest else None),
-        said.get("model name") or model or apple.get("machdep.cpu.brand_string"),
+        said.get("model name") or model or sysctl.get("machdep.cpu.brand_string"),
         flags,
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         cpu_quota(),

@@ -172,7 +172,7 @@ def write_source(source: MojoSource, folder: Path) -> None:
 def build_environment(compiler: MojoCompiler, work: Path) -> dict[str, str]:
     """Return the compiler's environment, with a `cc` that it finds and never runs."""
     env = compiler.environment()
-    if not any(shutil.which(c, path=env.get("PATH")) for c in ("cc", "gcc", "clang")):
+    if not any(shutil.which(c, path=env.get("PATH", "")) for c in ("cc", "gcc", "clang")):
         tools = work / "tools"
         tools.mkdir()
         stand_in = tools / "cc"

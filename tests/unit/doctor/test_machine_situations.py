@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
+import shutil
 import socket
 import time
 import types
+from pathlib import Path
 
 import pytest
 
@@ -160,12 +163,23 @@ def test_amd_gpus_that_cannot_be_used(monkeypatch, amd, says, fix):
     assert fix in outcome.fix
 
 
-def test_numpy_of_another_python(monkeypatch):
-    broken = "import sys; sys.exit('ImportError: numpy.core.multiarray failed to import')"
-    monkeypatch.setattr(python, "NUMPY_PROBE", broken)
+def test_numpy_of_another_python(monkeypatch, tmp_path):
+    """A numpy whose compiled modules carry another Python's name, as in a mixed environment."""
+    import numpy
+
+    real = Path(numpy.__file__).parent
+
+    def link(source, target):
+        name = re.sub(r"\.cpython-\d+", ".cpython-27", Path(target).name)
+        os.symlink(source, Path(target).with_name(name))
+
+    shutil.copytree(real, tmp_path / "numpy", copy_function=link)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     outcome = python.numpy(Facts())
     assert outcome.status == "fail"
-    assert "multiarray failed to import" in outcome.evidence[0]
+    assert "exit 1" in outcome.evidence[0]
+    assert "numpy" in outcome.evidence[0]
+    assert outcome.fix == "pip install --force-reinstall numpy"
 
 
 def test_cuda_torch_without_a_gpu(monkeypatch):

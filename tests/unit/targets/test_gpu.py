@@ -99,7 +99,7 @@ def test_devices(nvml):
     assert all(g.supported for g in report.gpus)
     assert not Gpu("Tesla V100", "sm_70", None, "GPU-1").supported
     assert report.gpus == (
-        Gpu("NVIDIA H100 PCIe", "sm_90", 85 << 30, "GPU-0", 85 << 29, True, 0.25, None),
+        Gpu("NVIDIA H100 PCIe", "sm_90", 85 << 30, "GPU-0", 85 << 29, True, 0.25, None, ()),
         Gpu("NVIDIA Thor", "sm_110", None, "GPU-0", None, None, 0.25, None),
     )
     assert fake.open == 0

@@ -117,6 +117,13 @@ def test_temporary_files_go(scripted, source, tmp_path, monkeypatch):
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def test_private_cc_where_path_is_unset(scripted, tmp_path, monkeypatch):
+    """The system then looks into /usr/bin by itself; the compiler does not."""
+    monkeypatch.delenv("PATH")
+    path = build_environment(scripted(""), tmp_path)["PATH"]
+    assert path.startswith(str(tmp_path / "tools"))
+
+
 def test_private_cc_where_there_is_none(scripted, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     env = build_environment(scripted(""), tmp_path)
