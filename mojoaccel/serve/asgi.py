@@ -6,12 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
 from mojoaccel.serve.handler import Handler, Request, Response, refused
 from mojoaccel.serve.refusal import Refusal
-
-WHOLE = "mojoaccel.whole"
-"""ASGI extension of `connection` that sends an answer at once; other servers have none. By ASGI's
-two messages head and body leave in a packet each, which takes a third of a small request's time."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -84,7 +82,7 @@ async def read_body(
 
 
 async def write_response(response: Response, scope: Any, send: Send, closing: bool) -> None:
-    """Send an answer, at once where its body is complete and the server can."""
+    """Send an answer."""
     head = response_head(response, closing)
     if response.stream is not None:
         await send({"type": "http.response.start", "status": response.status, "headers": head})
@@ -95,12 +93,16 @@ async def write_response(response: Response, scope: Any, send: Send, closing: bo
     body = response.body[0] if len(response.body) == 1 else b"".join(response.body)
     if scope["method"] == "HEAD":
         body = b""
-    whole = scope.get("extensions", {}).get(WHOLE)
-    if whole is not None:
-        await whole(response.status, head, body)
-        return
     await send({"type": "http.response.start", "status": response.status, "headers": head})
     await send({"type": "http.response.body", "body": body})
+
+
+def head_bytes(response: Response) -> bytes:
+    """Return the head of an answer whose body is complete, for a connection that stays open."""
+    more = "".join([f"{k}: {v}\r\n" for k, v in response.headers.items()])
+    length = sum(map(len, response.body))
+    text = f"content-type: {response.content_type}\r\n{more}content-length: {length}\r\n\r\n"
+    return STATUS_LINE[response.status] + text.encode()
 
 
 def response_head(response: Response, closing: bool) -> list[tuple[bytes, bytes]]:

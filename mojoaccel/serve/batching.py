@@ -1,7 +1,8 @@
 """Joins waiting requests along the batch axis and runs them on the instances of a model.
 
 Everything here but `Instance._work` happens on the event loop's thread, so nothing is locked. A
-batch forms while the instances are busy; beyond that a request waits at most the set delay.
+batch forms while the instances are busy; beyond that a request waits at most the set delay. When a
+batch is done, the next one is started before the answers are given: writing them takes time.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
 from mojoaccel.errors import MojoaccelError
 from mojoaccel.serve.datatypes import Array
+from mojoaccel.serve.placement import place_caller
 from mojoaccel.serve.refusal import Refusal
-from mojoaccel.serve.statistics import Statistics
+from mojoaccel.serve.statistics import Spans, Statistics
 
 INLINE_SECONDS = 60e-6
 """A run shorter than a hand-over to a thread and back (measured: 60 to 90 us) stays on the loop."""
@@ -30,6 +32,19 @@ Run = Callable[[Sequence[Array]], list[Array]]
 Outcome = list[Array] | Exception
 
 
+class Answer(Protocol):
+    """Who waits for the outputs: a future, or whoever writes them at once."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def set_result(self, result: list[Array], /) -> None:
+        """Take the outputs."""
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """Take the reason why there are none."""
+
+
 @dataclass(slots=True)
 class Item:
     """A request in the queue.
@@ -37,13 +52,13 @@ class Item:
     Attributes:
         inputs: Its arrays, in the signature's order.
         rows: Its size on the batch axis; 1 where there is none.
-        answer: Receives the outputs; cancelled when nobody wants them.
+        answer: Receives the outputs, unless it is done: then nobody wants them.
         arrived: `time.perf_counter` when it came.
     """
 
     inputs: Sequence[Array]
     rows: int
-    answer: asyncio.Future[list[Array]]
+    answer: Answer
     arrived: float
 
 
@@ -68,10 +83,12 @@ class Instance:
 
     Attributes:
         run: Runs the model.
+        processors: Those of its threads; empty: any.
         jobs: What the thread does next; None ends it.
     """
 
     run: Run
+    processors: tuple[int, ...] = ()
     jobs: queue.SimpleQueue[Callable[[], None] | None] = field(default_factory=queue.SimpleQueue)
 
     def start(self) -> None:
@@ -79,6 +96,7 @@ class Instance:
         threading.Thread(target=self._work, name="maccel-instance", daemon=True).start()
 
     def _work(self) -> None:
+        place_caller(self.processors)
         while (job := self.jobs.get()) is not None:
             job()
 
@@ -86,8 +104,10 @@ class Instance:
 class Batcher:
     """The queue of one model."""
 
-    def __init__(self, runs: Sequence[Run], policy: BatchPolicy, statistics: Statistics) -> None:
-        """Start a thread for every run function; call it on the event loop's thread."""
+    def __init__(
+        self, instances: Sequence[Instance], policy: BatchPolicy, statistics: Statistics
+    ) -> None:
+        """Start the instances; call it on the event loop's thread."""
         self.policy = policy
         self.statistics = statistics
         self.loop = asyncio.get_running_loop()
@@ -96,13 +116,23 @@ class Batcher:
         self._groups: dict[Key, deque[Item]] = {}
         self._quick: dict[Key, int] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._instances = [Instance(run) for run in runs]
+        self._instances = list(instances)
         self._free = list(self._instances)
         for instance in self._instances:
             instance.start()
 
     def submit(self, inputs: Sequence[Array]) -> asyncio.Future[list[Array]]:
         """Queue a request; cancelling the future takes it out again.
+
+        Raises:
+            Refusal: The queue is full (503).
+        """
+        answer: asyncio.Future[list[Array]] = self.loop.create_future()
+        self.add(inputs, answer)
+        return answer
+
+    def add(self, inputs: Sequence[Array], answer: Answer) -> None:
+        """Queue a request; it is taken out again if its answer is done before it runs.
 
         Raises:
             Refusal: The queue is full (503).
@@ -116,14 +146,13 @@ class Batcher:
             key: Key = tuple([a.shape[1:] for a in inputs])
         else:
             rows, key = 1, tuple([a.shape for a in inputs])
-        item = Item(inputs, rows, self.loop.create_future(), time.perf_counter())
+        item = Item(inputs, rows, answer, time.perf_counter())
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = deque()
         group.append(item)
         self._queued += 1
         self._pump()
-        return item.answer
 
     @property
     def waiting(self) -> int:
@@ -202,45 +231,48 @@ class Batcher:
 
     def _start(self, instance: Instance, key: Key, batch: list[Item]) -> None:
         began = time.perf_counter()
-        rows = sum(i.rows for i in batch)
+        rows = sum([i.rows for i in batch])
         self.running += 1
         if rows <= self._quick.get(key, 0):
-            self._finish(instance, key, batch, began, *_run(instance.run, batch))
+            outcomes, spans = _run(instance.run, batch)
+            self._release(instance)
+            self._answer(key, batch, began, outcomes, spans)
             return
 
         def work() -> None:
-            result = _run(instance.run, batch)
-            self.loop.call_soon_threadsafe(self._finish_late, instance, key, batch, began, *result)
+            outcomes, spans = _run(instance.run, batch)
+            self.loop.call_soon_threadsafe(finish, outcomes, spans)
+
+        def finish(outcomes: Sequence[Outcome], spans: Spans) -> None:
+            self._release(instance)
+            self._pump()
+            self._answer(key, batch, began, outcomes, spans)
 
         instance.jobs.put(work)
 
-    def _finish_late(self, *result: Any) -> None:
-        self._finish(*result)
-        self._pump()
+    def _release(self, instance: Instance) -> None:
+        self._free.append(instance)
+        self.running -= 1
 
-    def _finish(
+    def _answer(
         self,
-        instance: Instance,
         key: Key,
         batch: list[Item],
         began: float,
         outcomes: Sequence[Outcome],
-        seconds: float,
+        spans: Spans,
     ) -> None:
-        """Give everyone in a batch their rows."""
-        self._free.append(instance)
-        self.running -= 1
-        rows = sum(i.rows for i in batch)
-        self.statistics.add_batch(rows, seconds)
-        self._remember_speed(key, rows, seconds)
+        """Give everyone in a batch their rows; what is counted can wait until they have them."""
         for item, outcome in zip(batch, outcomes, strict=True):
-            self.statistics.add_queue(began - item.arrived)
             if item.answer.done():
                 continue
             if isinstance(outcome, Exception):
                 item.answer.set_exception(outcome)
             else:
                 item.answer.set_result(outcome)
+        rows = sum([i.rows for i in batch])
+        self.statistics.add_batch(rows, [began - i.arrived for i in batch], spans)
+        self._remember_speed(key, rows, spans.total)
 
     def _remember_speed(self, key: Key, rows: int, seconds: float) -> None:
         """Keep which batches are so short that a thread would only slow them down."""
@@ -252,23 +284,30 @@ class Batcher:
             self._quick.pop(key)
 
 
-def _run(run: Run, batch: Sequence[Item]) -> tuple[list[Outcome], float]:
+def _run(run: Run, batch: Sequence[Item]) -> tuple[list[Outcome], Spans]:
     """Join, run, share out; return what everyone gets, and the seconds it took."""
-    began = time.perf_counter()
+    clock = time.perf_counter
+    began = clock()
     if len(batch) == 1:
-        return [_attempt(run, batch[0].inputs)], time.perf_counter() - began
+        outcome = _attempt(run, batch[0].inputs)
+        return [outcome], Spans(0.0, clock() - began, 0.0)
     try:
         joined = [np.concatenate(c) for c in zip(*(i.inputs for i in batch), strict=True)]
+        ready = clock()
         outputs = run(joined)
     except (MojoaccelError, MemoryError):
         # One request may be to blame, such as by an index out of range: the others get answers.
-        return [_attempt(run, i.inputs) for i in batch], time.perf_counter() - began
-    outcomes: list[Outcome] = []
+        outcomes = [_attempt(run, i.inputs) for i in batch]
+        return outcomes, Spans(0.0, clock() - began, 0.0)
+    except Exception as e:
+        return [e] * len(batch), Spans(0.0, clock() - began, 0.0)
+    done = clock()
+    outcomes = []
     at = 0
     for item in batch:
         outcomes.append([o[at : at + item.rows] for o in outputs])
         at += item.rows
-    return outcomes, time.perf_counter() - began
+    return outcomes, Spans(ready - began, done - ready, clock() - done)
 
 
 def _attempt(run: Run, inputs: Sequence[Array]) -> Outcome:

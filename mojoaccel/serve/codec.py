@@ -42,6 +42,7 @@ class InferRequest:
         outputs: Wanted outputs and whether each is wanted binary; empty means all.
         binary: Whether outputs that say nothing are wanted binary.
         parameters: The request's own parameters.
+        raw: Whether every tensor came binary.
     """
 
     id: str | None
@@ -49,20 +50,25 @@ class InferRequest:
     outputs: Mapping[str, bool | None] = field(default_factory=dict)
     binary: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    raw: bool = False
+
+    def wants_binary(self, output: str) -> bool:
+        """Whether an output is wanted binary."""
+        chosen = self.outputs.get(output)
+        return self.binary if chosen is None else chosen
 
 
-def decode_request(body: bytes | bytearray | memoryview, header_length: str | None) -> InferRequest:
+def decode_request(body: bytes | bytearray | memoryview, length: int) -> InferRequest:
     """Read the body of an infer request.
 
     Args:
         body: JSON, with raw tensors behind it.
-        header_length: Value of the header that gives the length of the JSON; None if all is JSON.
+        length: Bytes of the JSON.
 
     Raises:
         Refusal: The request is malformed; names the input, what was expected and what came.
     """
     view = memoryview(body)
-    length = _header_length(header_length, len(view))
     try:
         data = orjson.loads(view[:length])
     except orjson.JSONDecodeError as e:
@@ -73,10 +79,13 @@ def decode_request(body: bytes | bytearray | memoryview, header_length: str | No
     if not isinstance(entries, list) or not entries:
         raise bad("the request must have a list of 'inputs'")
     rest = view[length:]
-    inputs = []
+    inputs, raw = [], True
     for entry in entries:
         tensor, used = _decode_input(entry, rest)
-        rest = rest[used:]
+        if used is None:
+            raw = False
+        else:
+            rest = rest[used:]
         inputs.append(tensor)
     if len(rest):
         raise bad(f"{len(rest)} bytes are left behind the last binary input")
@@ -85,10 +94,19 @@ def decode_request(body: bytes | bytearray | memoryview, header_length: str | No
         raise bad("'id' must be a string")
     parameters = _parameters(data, "the request")
     binary = parameters.get("binary_data_output", False) is True
-    return InferRequest(name, inputs, _decode_outputs(data), binary, parameters)
+    return InferRequest(name, inputs, _decode_outputs(data), binary, parameters, raw)
 
 
-def _header_length(text: str | None, size: int) -> int:
+def json_length(text: str | None, size: int) -> int:
+    """Return how many bytes of a body are JSON.
+
+    Args:
+        text: Value of the header that says so; None if all is JSON.
+        size: Bytes of the body.
+
+    Raises:
+        Refusal: The header is no number, or larger than the body.
+    """
     if text is None:
         return size
     if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) > size:
@@ -138,15 +156,15 @@ def check_shape(shape: Any, name: str) -> tuple[int, ...]:
     Raises:
         Refusal: It is not a list of sizes, or is absurdly large.
     """
-    if not isinstance(shape, list) or not all(type(s) is int and s >= 0 for s in shape):
+    if not isinstance(shape, list) or [s for s in shape if type(s) is not int or s < 0]:
         raise bad(f"input '{name}': 'shape' must be a list of non-negative integers")
-    if len(shape) > 32 or math.prod(s or 1 for s in shape) > MAX_ELEMENTS:
+    if len(shape) > 32 or math.prod([s or 1 for s in shape]) > MAX_ELEMENTS:
         raise bad(f"input '{name}': shape {shape[:8]} is too large")
     return tuple(shape)
 
 
-def _decode_input(entry: Any, rest: memoryview) -> tuple[InputTensor, int]:
-    """Return a tensor and how many of the bytes behind the JSON it used."""
+def _decode_input(entry: Any, rest: memoryview) -> tuple[InputTensor, int | None]:
+    """Return a tensor and how many bytes behind the JSON it used; None if it stands in the JSON."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise bad("every entry of 'inputs' needs a 'name'")
     name, datatype = entry["name"], entry.get("datatype")
@@ -155,7 +173,7 @@ def _decode_input(entry: Any, rest: memoryview) -> tuple[InputTensor, int]:
         raise bad(f"input '{name}': unknown datatype {datatype!r}")
     size = _parameters(entry, f"input '{name}'").get("binary_data_size")
     if size is None:
-        return InputTensor(name, datatype, _from_json(entry, name, datatype, shape)), 0
+        return InputTensor(name, datatype, _from_json(entry, name, datatype, shape)), None
     if type(size) is not int or size < 0:
         raise bad(f"input '{name}': 'binary_data_size' must be a non-negative integer")
     if size > len(rest):

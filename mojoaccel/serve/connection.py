@@ -1,15 +1,22 @@
-"""uvicorn's connections, with limits on slow clients and answers that leave in one packet."""
+"""uvicorn's connections, with limits on slow clients and a short way for infer requests.
+
+Whatever else is asked goes through ASGI, and so do infer requests that are unusual: chunked,
+pipelined, of HTTP/1.0, or before an answer that the client does not read.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+import contextlib
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from mojoaccel.serve.asgi import WHOLE
+from mojoaccel.serve.exchange import Exchange
+from mojoaccel.serve.handler import Handler, Request, infer_target
 
 MAX_HEADER = 64 << 10
 """Bytes of a request's head."""
@@ -19,24 +26,38 @@ class Connection(HttpToolsProtocol):
     """A connection that gives the parts of a request a time and a size.
 
     Attributes:
+        handler: Answers infer requests.
         header_timeout: Seconds for a request's head.
         body_timeout: Seconds between two pieces of a body.
     """
 
+    handler: Handler
     header_timeout = 10.0
     body_timeout = 20.0
     _timer: asyncio.TimerHandle | None = None
     _awaited = "head"  # what the client owes: the rest of a head, of a body, or nothing
     _unread = 0
+    _asked: tuple[str, str] | None = None  # model and version of an infer request
+    _body: bytearray | None = None  # its body, while it is being read
+    _exchange: Exchange | None = None  # an infer request that is being answered
+    _rested = 0.0  # the loop's time of the last answer
+    _last = False
 
     def connection_made(self, transport: Any) -> None:
         """Give the first request its time."""
         super().connection_made(transport)
+        self._descriptor = transport.get_extra_info("socket").fileno()
         self._start_timer(self.header_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
+        """Forget the timers, and a request that nobody waits for any more."""
         self._stop_timer()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+        if self._exchange is not None:
+            self._exchange.cancel()
+            self._exchange = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -55,45 +76,134 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Note that a head follows."""
-        super().on_message_begin()
-        self._awaited, self._unread = "head", 0
+        self._awaited, self._unread, self._body = "head", 0, None
+        self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
-        """Note that a body follows."""
+        """Note that a body follows, and choose the way of the request."""
         self._awaited = "body"
+        self._asked = self._target()
+        if self._asked is not None:
+            self._body = bytearray()
+            return
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()  # makes ASGI's scope
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of a body."""
+        if self._body is None:
+            super().on_body(body)
+        else:
+            self._body += body
+
     def on_message_complete(self) -> None:
-        """Note that nothing follows."""
+        """Note that nothing follows, and begin to answer."""
         self._awaited = ""
-        super().on_message_complete()
+        body, self._body = self._body, None
+        if body is None or self._asked is None:
+            super().on_message_complete()
+            return
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in self.headers}
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        self._exchange = Exchange(self.handler, Request("POST", path, headers, body), self._write)
+        self._exchange.begin(*self._asked)
+
+    def _target(self) -> tuple[str, str] | None:
+        """Return the model and version that are to be run without ASGI."""
+        parser = self.parser
+        if parser.get_method() != b"POST" or not self._is_free() or not self._is_plain():
+            return None
+        return infer_target(self.url.partition(b"?")[0].decode("latin-1"))
+
+    def _is_free(self) -> bool:
+        """Whether every earlier request is answered, and the client takes the answers."""
+        answered = self.cycle is None or self.cycle.response_complete
+        waiting = self._exchange is not None or self.pipeline or self.flow.write_paused
+        return answered and not waiting
+
+    def _is_plain(self) -> bool:
+        """Whether a request has a body of known size, and leaves the connection as it is."""
+        parser = self.parser
+        if self.expect_100_continue or parser.should_upgrade() or not parser.should_keep_alive():
+            return False
+        length, chunked = b"", False
+        for name, value in self.headers:
+            if name == b"content-length":
+                length = value
+            elif name == b"transfer-encoding":
+                chunked = True
+        allowed = length.isdigit() and int(length) <= self.handler.service.options.max_body
+        return allowed and not chunked and parser.get_http_version() == "1.1"
+
+    def _write(self, answer: Sequence[Any]) -> None:
+        """Send the answer to an infer request."""
+        self._exchange = None
+        if self.transport.is_closing():
+            return
+        self._send(b"".join(answer))
+        if self._last:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _send(self, data: bytes) -> None:
+        """Send bytes now, not at the end of the loop's turn: what is counted comes after them."""
+        sent = 0
+        if self.scheme == "http" and not self.transport.get_write_buffer_size():
+            with contextlib.suppress(OSError):  # the loop finds out, and tells `connection_lost`
+                sent = os.write(self._descriptor, data)
+        if sent < len(data):
+            self.transport.write(memoryview(data)[sent:])
+
+    def on_response_complete(self) -> None:
+        """Begin the next request if it is here already."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        # One timer serves all rests of a connection: making one for each takes its time.
+        self._rested = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._await_next(self.timeout_keep_alive)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        cycle.scope["extensions"] = {WHOLE: partial(self._send_whole, cycle)}
-        super()._start_asgi_task(cycle, app)
+        if self._exchange is None:
+            super()._start_asgi_task(cycle, app)
+        else:  # answers go out in the requests' order
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, app))
 
-    async def _send_whole(
-        self, cycle: Any, status: int, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> None:
-        """Send an answer whose body is complete; `headers` has its length."""
-        if cycle.flow.write_paused and not cycle.disconnected:
-            await cycle.flow.drain()
-        if cycle.disconnected:
-            return
-        cycle.response_started = cycle.response_complete = True
-        parts = [STATUS_LINE[status]]
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-            if name == b"connection":
-                cycle.keep_alive = False
-        if not cycle.keep_alive:
-            parts.append(b"connection: close\r\n")
-        parts += (b"\r\n", body)
-        self.transport.write(b"".join(parts))
-        cycle.message_event.set()
-        if not cycle.keep_alive:
+    def shutdown(self) -> None:
+        """Close the connection once what is being answered is."""
+        if self._exchange is not None:
+            self._last = True
+        else:
+            super().shutdown()
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Leave the timer: it looks itself whether the connection rests."""
+
+    def _await_next(self, seconds: float) -> None:
+        timer = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+        self.timeout_keep_alive_task = timer
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has rested too long."""
+        self.timeout_keep_alive_task = None
+        answered = self.cycle is None or self.cycle.response_complete
+        resting = answered and self._exchange is None and not self._awaited
+        left = self._rested + self.timeout_keep_alive - self.loop.time()
+        if not resting:
+            self._await_next(self.timeout_keep_alive)
+        elif left > 0:
+            self._await_next(left)
+        elif not self.transport.is_closing():
             self.transport.close()
-        cycle.on_response()
 
     def _start_timer(self, seconds: float) -> None:
         self._timer = self.loop.call_later(seconds, self._too_slow)
@@ -108,9 +218,10 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         answering = self.cycle is not None and not self.cycle.response_complete
-        if self.pipeline or (answering and self._awaited == "head"):
+        before = self._exchange is not None or (answering and self._awaited == "head")
+        if self.pipeline or before:
             self._start_timer(self.body_timeout)  # an earlier request is still being answered
-        elif answering and not self.cycle.response_started:
+        elif self._body is not None or (answering and not self.cycle.response_started):
             self._refuse(408, f"no part of the body came for {self.body_timeout:g} s")
         else:
             self.transport.close()

@@ -81,6 +81,8 @@ def from_numbers(data: Any, datatype: str, name: str) -> Array:
         raise bad(f"input '{name}': data is not a regular array: {e}") from e
     if raw.size == 0:
         return np.empty(raw.shape, kind)
+    if raw.dtype == kind and datatype != "BF16":
+        return raw
     if datatype == "BOOL":
         if raw.dtype.kind != "b" and not _is_zero_one(raw):
             raise _not_numbers(name, "booleans", raw)

@@ -21,8 +21,9 @@ from mojoaccel.serve.codec import (
     refuse_unsupported,
 )
 from mojoaccel.serve.datatypes import WIRE, Array, from_numbers
+from mojoaccel.serve.model import ServedModel
 from mojoaccel.serve.refusal import Refusal, bad
-from mojoaccel.serve.service import Service
+from mojoaccel.serve.service import Arranged, Service
 
 SERVICE = "inference.GRPCInferenceService"
 STATUS = {
@@ -124,9 +125,14 @@ class Calls:
 
     async def ModelInfer(self, request: Any) -> Any:
         """Run a model."""
-        asked = decode_message(request)
-        name, version = request.model_name, request.model_version
-        model, tensors = await self.service.infer(name, version, asked)
+
+        def decode(model: ServedModel) -> Arranged:
+            asked = decode_message(request)
+            return asked, model.arrange(asked), None
+
+        call = self.service.read(request.model_name, request.model_version, decode)
+        tensors = await self.service.answer(call)
+        model = call.model
         answer = self._answer(model_name=model.name, model_version=model.version, id=request.id)
         for output, datatype, array, _ in tensors:
             answer.outputs.add(name=output, datatype=datatype, shape=array.shape)

@@ -11,17 +11,20 @@ import hmac
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
 import orjson
 
-from mojoaccel.serve.codec import HEADER_LENGTH, decode_request, encode_answer
+from mojoaccel.serve.codec import HEADER_LENGTH, decode_request, encode_answer, json_length
 from mojoaccel.serve.metrics import metrics_text
+from mojoaccel.serve.model import ServedModel
 from mojoaccel.serve.openai import OpenAI
 from mojoaccel.serve.page import page, page_state
+from mojoaccel.serve.plans import make_plan
 from mojoaccel.serve.refusal import Refusal, bad
-from mojoaccel.serve.service import Gone, Service
+from mojoaccel.serve.service import Arranged, Call, Gone, Service, Tensors
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -87,7 +90,7 @@ class Handler:
         """Answer a request; refusals become answers, too."""
         openai = request.path.startswith("/v1/")
         try:
-            self._authorize(request)
+            self.authorize(request)
             response = await self._route(request)
         except Refusal as e:
             return refused(e, openai)
@@ -95,12 +98,15 @@ class Handler:
             raise
         except Exception as e:
             return refused(Refusal(500, f"{type(e).__name__}: {e}"), openai)
-        coding = request.headers.get("accept-encoding", "")
-        if coding in ("gzip", "deflate"):  # a list of codings leaves the choice to the server
-            pack(response, coding)
+        pack(response, request.headers.get("accept-encoding", ""))
         return response
 
-    def _authorize(self, request: Request) -> None:
+    def authorize(self, request: Request) -> None:
+        """Refuse who has no key.
+
+        Raises:
+            Refusal: 401.
+        """
         if not self._keys or request.path in OPEN_PATHS:
             return
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
@@ -128,11 +134,10 @@ class Handler:
         raise Refusal(404, f"there is nothing at {request.path}")
 
     async def _v2(self, request: Request, parts: list[str]) -> Response:
+        target = infer_target(request.path)
+        if target is not None:
+            return await self._infer(request, *target)
         match parts:
-            case ["models", name, "infer"]:
-                return await self._infer(request, name, "")
-            case ["models", name, "versions", version, "infer"]:
-                return await self._infer(request, name, version)
             case ["models", *rest]:
                 return self._model(request, rest)
             case ["repository", *rest]:
@@ -188,19 +193,56 @@ class Handler:
 
     async def _infer(self, request: Request, name: str, version: str) -> Response:
         _only(request, "POST")
-        service = self.service
-        service.repository.find(name, version)  # an unknown model is the first thing to say
-        headers = request.headers
-        body = unpack(request.body, headers.get("content-encoding", ""), service.options.max_body)
-        asked = decode_request(body, headers.get(HEADER_LENGTH))
-        model, tensors = await service.infer(name, version, asked, request.gone)
-        head: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
-        if asked.id is not None:
-            head["id"] = asked.id
-        pieces, length = encode_answer(head, tensors)
-        if length is None:
-            return Response(200, pieces)
-        return Response(200, pieces, OCTETS, {"inference-header-content-length": str(length)})
+        call = self.read_infer(request, name, version)
+        return write_infer(call, await self.service.answer(call, request.gone))
+
+    def read_infer(self, request: Request, name: str, version: str) -> Call:
+        """Read an infer request.
+
+        Raises:
+            Refusal: It is malformed or does not fit the model, or there is no such model.
+        """
+        headers, limit = request.headers, self.service.options.max_body
+
+        def decode(model: ServedModel) -> Arranged:
+            body = unpack(request.body, headers.get("content-encoding", ""), limit)
+            length = json_length(headers.get(HEADER_LENGTH), len(body))
+            plan = model.plans.find(body, length) if model.plans else None
+            if plan is not None:
+                return plan.request, plan.read(body, length), plan
+            asked = decode_request(body, length)
+            arrays = model.arrange(asked)
+            if model.plans is not None:
+                outputs = [p.spec.name for p in model.outputs]
+                model.plans.keep(body, length, make_plan(asked, model.inputs, outputs))
+            return asked, arrays, None
+
+        return self.service.read(name, version, decode)
+
+
+def write_infer(call: Call, tensors: Tensors) -> Response:
+    """Return the answer to an infer request."""
+    head: dict[str, Any] = {
+        "model_name": call.model.name,
+        "model_version": call.model.version,
+    }
+    if call.request.id is not None:
+        head["id"] = call.request.id
+    pieces, length = encode_answer(head, tensors)
+    if length is None:
+        return Response(200, pieces)
+    return Response(200, pieces, OCTETS, {"inference-header-content-length": str(length)})
+
+
+@lru_cache(256)
+def infer_target(path: str) -> tuple[str, str] | None:
+    """Return the model and the version that a path is for, if it is for running a model."""
+    match [unquote(p) for p in path.split("/") if p]:
+        case ["v2", "models", name, "infer"]:
+            return name, ""
+        case ["v2", "models", name, "versions", version, "infer"]:
+            return name, version
+    return None
 
 
 def _only(request: Request, *methods: str) -> None:
@@ -253,7 +295,9 @@ def unpack(body: bytes | bytearray, coding: str, limit: int) -> bytes | bytearra
 
 
 def pack(response: Response, coding: str) -> None:
-    """Compress an answer that is worth it."""
+    """Compress an answer that is worth it; a list of codings leaves the choice to the server."""
+    if coding not in ("gzip", "deflate"):
+        return
     if response.stream is not None or sum(map(len, response.body)) < WORTH_PACKING:
         return
     deflater = zlib.compressobj(1, wbits=31 if coding == "gzip" else 15)

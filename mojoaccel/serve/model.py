@@ -16,10 +16,12 @@ from mojoaccel.artifact.manifest import Manifest, TensorSpec
 from mojoaccel.errors import MojoaccelError
 from mojoaccel.runtime.inputs import read_dims
 from mojoaccel.runtime.session import Session, load
-from mojoaccel.serve.batching import Batcher, BatchPolicy, Run
-from mojoaccel.serve.codec import InferRequest, InputTensor
+from mojoaccel.serve.batching import Answer, Batcher, BatchPolicy, Instance, Run
+from mojoaccel.serve.codec import InferRequest
 from mojoaccel.serve.datatypes import MODEL_TYPES, NAMES, WIRE, Array, wire_shape
 from mojoaccel.serve.options import ServeOptions
+from mojoaccel.serve.placement import placing, share_of
+from mojoaccel.serve.plans import Plans
 from mojoaccel.serve.refusal import Refusal, bad
 from mojoaccel.serve.statistics import Statistics
 
@@ -83,19 +85,30 @@ class ServedModel:
         inputs: Inputs by name.
         outputs: Outputs in order.
         statistics: What it served.
+        plans: How to read the requests it gets; None where values change on the way in or out.
     """
 
-    def __init__(self, name: str, version: str, sessions: Sequence[Session]) -> None:
-        """Take over sessions of one artifact; `open_model` makes them."""
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        sessions: Sequence[Session],
+        processors: Sequence[tuple[int, ...]],
+    ) -> None:
+        """Take over sessions of one artifact and their processors; `open_model` makes them."""
         self.name = name
         self.version = version
         self.sessions = tuple(sessions)
+        self._processors = tuple(processors)
         self.manifest = sessions[0].manifest
         self.path = sessions[0].path
         self.inputs = {s.name: Port.of(s) for s in self.manifest.inputs}
         self.outputs = tuple(Port.of(s) for s in self.manifest.outputs)
         self.batch_dim = batch_axis(self.manifest)
         self.statistics = Statistics()
+        ports = (*self.inputs.values(), *self.outputs)
+        complex_numbers = any(p.spec.dtype.startswith("complex") for p in ports)
+        self.plans = None if complex_numbers else Plans()
         self.policy = BatchPolicy()
         self._batcher: Batcher | None = None
 
@@ -107,8 +120,11 @@ class ServedModel:
             wanted = options.max_batch or DEFAULT_BATCH
             rows = wanted if limit is None else min(wanted, limit)
         self.policy = BatchPolicy(rows, options.max_delay, options.queue)
-        runs = [_run_function(s) for s in self.sessions]
-        self._batcher = Batcher(runs, self.policy, self.statistics)
+        instances = [
+            Instance(_run_function(s), p)
+            for s, p in zip(self.sessions, self._processors, strict=True)
+        ]
+        self._batcher = Batcher(instances, self.policy, self.statistics)
 
     @property
     def waiting(self) -> int:
@@ -131,27 +147,43 @@ class ServedModel:
             session.close()
 
     def submit(self, arrays: Sequence[Array]) -> asyncio.Future[list[Array]]:
-        """Check the shapes and queue a run.
+        """Queue a run on arrays that fit.
 
         Raises:
-            Refusal: A shape does not fit (400), the queue is full (503).
+            Refusal: The queue is full (503).
         """
         assert self._batcher is not None
-        specs = self.manifest.inputs
-        try:
-            read_dims(specs, [a.shape for a in arrays], self.manifest.dims)
-        except MojoaccelError as e:
-            raise bad(e.diagnostics[0].message) from e
         return self._batcher.submit(arrays)
 
-    def arrange(self, tensors: Sequence[InputTensor]) -> list[Array]:
+    def add(self, arrays: Sequence[Array], answer: Answer) -> None:
+        """Queue a run on arrays that fit, for somebody else than a future.
+
+        Raises:
+            Refusal: The queue is full (503).
+        """
+        assert self._batcher is not None
+        self._batcher.add(arrays, answer)
+
+    def check_shapes(self, arrays: Sequence[Array]) -> None:
+        """Refuse shapes that do not fit.
+
+        Raises:
+            Refusal: One does not (400).
+        """
+        try:
+            read_dims(self.manifest.inputs, [a.shape for a in arrays], self.manifest.dims)
+        except MojoaccelError as e:
+            raise bad(e.diagnostics[0].message) from e
+
+    def arrange(self, request: InferRequest) -> list[Array]:
         """Return a request's tensors in the signature's order.
 
         Raises:
-            Refusal: One is missing, unknown, given twice or of another type.
+            Refusal: One is missing, unknown, given twice, of another type or of another shape, or
+                an output is wanted that the model does not have.
         """
         given: dict[str, Array] = {}
-        for tensor in tensors:
+        for tensor in request.inputs:
             port = self.inputs.get(tensor.name)
             if port is None:
                 raise bad(
@@ -169,7 +201,12 @@ class ServedModel:
         if len(given) != len(self.inputs):
             missing = [n for n in self.inputs if n not in given]
             raise bad(f"expected {len(self.inputs)} inputs, missing: {', '.join(missing)}")
-        return [given[n] for n in self.inputs]
+        unknown = request.outputs.keys() - {p.spec.name for p in self.outputs}
+        if unknown:
+            raise bad(f"unexpected output '{min(unknown)}' for model '{self.name}'")
+        arrays = [given[n] for n in self.inputs]
+        self.check_shapes(arrays)
+        return arrays
 
     @staticmethod
     def _as_model_takes(array: Array, port: Port) -> Array:
@@ -182,21 +219,13 @@ class ServedModel:
     def choose_outputs(
         self, request: InferRequest, results: Sequence[Array]
     ) -> list[tuple[str, str, Array, bool]]:
-        """Return the outputs that a request wants, as the codec takes them.
-
-        Raises:
-            Refusal: It wants one that the model does not have.
-        """
+        """Return the outputs that a request wants, as the codec takes them."""
         found = []
         wanted = request.outputs
-        unknown = wanted.keys() - {p.spec.name for p in self.outputs} if wanted else None
-        if unknown:
-            raise bad(f"unexpected output '{min(unknown)}' for model '{self.name}'")
         for port, array in zip(self.outputs, results, strict=True):
             if wanted and port.spec.name not in wanted:
                 continue
-            chosen = wanted.get(port.spec.name)
-            binary = request.binary if chosen is None else chosen
+            binary = request.wants_binary(port.spec.name)
             if array.dtype.kind == "c":
                 array = np.ascontiguousarray(array)[..., None].view(port.kind)  # noqa: PLW2901
             found.append((port.spec.name, port.datatype, array, binary))
@@ -260,15 +289,17 @@ def open_model(path: Path, name: str, version: str, options: ServeOptions) -> Se
     processors = usable_processors()
     instances = options.instances or 1
     threads = options.threads or max(1, processors // instances)
+    shares = [share_of(i, instances, threads) for i in range(instances)]
     sessions: list[Session] = []
     try:
-        for _ in range(instances):
-            sessions.append(load(path, threads))
+        for share in shares:
+            with placing(share):
+                sessions.append(load(path, threads))
     except MojoaccelError:
         for session in sessions:
             session.close()
         raise
-    return ServedModel(name, version, sessions)
+    return ServedModel(name, version, sessions, shares)
 
 
 def elapsed(began: float) -> float:

@@ -82,6 +82,7 @@ class Embedder:
         values = {self.task["ids"]: ids, self.task["mask"]: mask}
         inputs = [values[n] for n in model.inputs]
         names = [p.spec.name for p in model.outputs]
+        model.check_shapes(inputs)
         results = await service.run(model, inputs)
         return self.pool(results[names.index(self.task["output"])], mask)
 

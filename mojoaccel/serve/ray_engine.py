@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mojoaccel.artifact.archive import open_folder
@@ -173,16 +176,32 @@ def _join(options: ServeOptions, scaling: Scaling) -> bool:
 
     quiet = {"log_to_driver": False, "logging_level": "error"}
     named = environment("RAY_ADDRESS")
-    try:
-        ray.init(address=named or "auto", **quiet)
-        return True
-    except (ConnectionError, RuntimeError) as e:
-        if named:
-            raise error("MA714", f"the Ray cluster at {named} cannot be reached: {e}") from e
+    if named or current_cluster():
+        try:
+            ray.init(address=named or "auto", **quiet)
+            return True
+        except (ConnectionError, RuntimeError) as e:
+            if named:
+                raise error("MA714", f"the Ray cluster at {named} cannot be reached: {e}") from e
     # Room for every replica twice, as while they are replaced.
     processors = 2 * scaling.most * (options.threads or 1) * (options.instances or 1)
     ray.init(address="local", num_cpus=processors, include_dashboard=False, **quiet)
     return False
+
+
+def current_cluster() -> str:
+    """Return the address of the cluster that ``ray start`` began here, if it still runs.
+
+    Ray leaves the file behind when it is killed, and tries to reach the address for minutes.
+    """
+    file = Path(environment("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
+    try:
+        address = file.read_text().strip()
+        host, _, port = address.rpartition(":")
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=2):
+            return address
+    except (OSError, ValueError, OverflowError):
+        return ""
 
 
 def _serve_state() -> str:

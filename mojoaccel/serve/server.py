@@ -206,7 +206,7 @@ async def _drain(service: Service, options: ServeOptions, stop: _Stop) -> None:
 
 def _http_server(options: ServeOptions, handler: Handler) -> _Server:
     limits = {"header_timeout": options.header_timeout, "body_timeout": options.body_timeout}
-    connection = type("Connection", (Connection,), limits)
+    connection = type("Connection", (Connection,), {"handler": handler, **limits})
     config = uvicorn.Config(
         application(handler),
         http=connection,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from mojoaccel.serve.codec import InferRequest
 from mojoaccel.serve.datatypes import Array
 from mojoaccel.serve.model import ServedModel, as_refusal, elapsed
 from mojoaccel.serve.options import ServeOptions
+from mojoaccel.serve.plans import Plan
 from mojoaccel.serve.refusal import Refusal, bad
 from mojoaccel.serve.repository import Repository
 
@@ -20,7 +22,27 @@ PATIENCE = 0.01
 
 Gone = Callable[[], Awaitable[None]]
 """Returns when the client has left."""
+Arranged = tuple[InferRequest, list[Array], Plan | None]
 Tensors = list[tuple[str, str, Array, bool]]
+
+
+@dataclass(slots=True)
+class Call:
+    """An infer request that fits its model.
+
+    Attributes:
+        model: The model.
+        request: What is asked for.
+        arrays: The inputs, in the signature's order.
+        began: `time.perf_counter` when it came.
+        plan: How it was read, if requests like it came before.
+    """
+
+    model: ServedModel
+    request: InferRequest
+    arrays: list[Array]
+    began: float
+    plan: Plan | None = None
 
 
 class Service:
@@ -63,31 +85,44 @@ class Service:
         models = [self.repository.find(name, version)] if name else self.repository.loaded()
         return {"model_stats": [m.statistics.to_json(m.name, m.version) for m in models]}
 
-    async def infer(
-        self, name: str, version: str, request: InferRequest, gone: Gone | None = None
-    ) -> tuple[ServedModel, Tensors]:
-        """Run a model.
+    def read(self, name: str, version: str, decode: Callable[[ServedModel], Arranged]) -> Call:
+        """Read a request for a model.
 
         Args:
             name: The model.
             version: Its version; empty for the highest.
-            request: What is asked for.
+            decode: Returns what is asked for, the arrays that fit, and the plan if there is one.
+
+        Raises:
+            Refusal: There is no such model, or what `decode` raises.
+        """
+        model = self.repository.find(name, version)
+        began = time.perf_counter()
+        try:
+            request, arrays, plan = decode(model)
+        except Refusal as e:
+            model.statistics.add_failure(e.status, elapsed(began))
+            raise
+        return Call(model, request, arrays, began, plan)
+
+    async def answer(self, call: Call, gone: Gone | None = None) -> Tensors:
+        """Run a model.
+
+        Args:
+            call: What is asked for.
             gone: Tells when nobody waits for the answer any more.
 
         Raises:
             Refusal: Why there is no answer.
             asyncio.CancelledError: Nobody waits any more.
         """
-        began = time.perf_counter()
-        model = self.repository.find(name, version)
         try:
-            results = await self.run(model, model.arrange(request.inputs), request, gone)
-            tensors = model.choose_outputs(request, results)
+            results = await self.run(call.model, call.arrays, call.request, gone)
         except Refusal as e:
-            model.statistics.add_failure(e.status, elapsed(began))
+            call.model.statistics.add_failure(e.status, elapsed(call.began))
             raise
-        model.statistics.add_answer(elapsed(began))
-        return model, tensors
+        call.model.statistics.add_answer(elapsed(call.began))
+        return call.model.choose_outputs(call.request, results)
 
     async def run(
         self,
@@ -101,7 +136,7 @@ class Service:
         Raises:
             Refusal: Why there is no answer.
         """
-        limit = self._deadline(request)
+        limit = self.deadline(request)
         answer = model.submit(arrays)
         if answer.done():
             return _result(answer)
@@ -120,8 +155,12 @@ class Service:
             timer.cancel()
             self.active -= 1
 
-    def _deadline(self, request: InferRequest | None) -> float:
-        """Return the seconds a request has: the server's limit, or less if it says so."""
+    def deadline(self, request: InferRequest | None) -> float:
+        """Return the seconds a request has: the server's limit, or less if it says so; 0: all.
+
+        Raises:
+            Refusal: What it says is no time.
+        """
         limit = self.options.timeout
         asked = request.parameters.get("timeout") if request else None
         if asked is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import deque
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
           5, 10)  # fmt: skip
@@ -13,6 +14,54 @@ BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 RECENT = 2048
 """Latencies kept for the page's percentiles."""
+
+
+class Spans(NamedTuple):
+    """Seconds that the parts of a run took.
+
+    Attributes:
+        input: Joining the inputs of a batch; 0 where nothing was joined.
+        infer: The model.
+        output: Sharing the outputs out; 0 where nothing was joined.
+    """
+
+    input: float
+    infer: float
+    output: float
+
+    @property
+    def total(self) -> float:
+        """The whole run."""
+        return self.input + self.infer + self.output
+
+
+class Runs:
+    """How many runs of one kind there were, and the seconds of their parts.
+
+    Attributes:
+        count: How many.
+        spans: Sums of the seconds.
+    """
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.count = 0
+        self.spans = Spans(0.0, 0.0, 0.0)
+
+    def add(self, spans: Spans, times: int = 1) -> None:
+        """Count a run, as often as it was somebody's."""
+        self.count += times
+        mine = self.spans
+        self.spans = Spans(
+            mine.input + times * spans.input,
+            mine.infer + times * spans.infer,
+            mine.output + times * spans.output,
+        )
+
+    def to_json(self) -> dict[str, dict[str, int]]:
+        """Return the durations as the protocol calls them."""
+        pairs = zip(("input", "infer", "output"), self.spans, strict=True)
+        return {f"compute_{part}": duration(self.count, seconds) for part, seconds in pairs}
 
 
 class Histogram:
@@ -57,6 +106,8 @@ class Statistics:
         queue: Seconds in the queue.
         compute: Seconds of runs.
         batch: Rows of runs.
+        requests: The runs, each counted for every request in it.
+        by_rows: The runs by how many rows they had.
         failed: Requests by status, of those not answered.
         rows: Rows answered.
         last: Unix time of the last run, in milliseconds.
@@ -68,20 +119,31 @@ class Statistics:
         self.queue = Histogram(BOUNDS)
         self.compute = Histogram(BOUNDS)
         self.batch = Histogram(BATCHES)
+        self.requests = Runs()
+        self.by_rows: dict[int, Runs] = {}
         self.failed: dict[int, int] = {}
         self.failed_seconds = 0.0
         self.last = 0
         self.recent: deque[tuple[float, float]] = deque(maxlen=RECENT)
 
-    def add_batch(self, rows: int, seconds: float) -> None:
-        """Count a run."""
-        self.batch.add(rows)
-        self.compute.add(seconds)
-        self.last = time.time_ns() // 1_000_000
+    def add_batch(self, rows: int, waited: Sequence[float], spans: Spans) -> None:
+        """Count a run.
 
-    def add_queue(self, seconds: float) -> None:
-        """Count the time a request waited."""
-        self.queue.add(seconds)
+        Args:
+            rows: Its rows.
+            waited: The seconds that each of its requests was in the queue.
+            spans: The seconds that its parts took.
+        """
+        self.batch.add(rows)
+        self.compute.add(spans.total)
+        for seconds in waited:
+            self.queue.add(seconds)
+        self.requests.add(spans, len(waited))
+        runs = self.by_rows.get(rows)
+        if runs is None:
+            runs = self.by_rows[rows] = Runs()
+        runs.add(spans)
+        self.last = time.time_ns() // 1_000_000
 
     def add_answer(self, seconds: float) -> None:
         """Count an answered request."""
@@ -95,10 +157,6 @@ class Statistics:
 
     def to_json(self, name: str, version: str) -> dict[str, Any]:
         """Return an entry of ``model_stats``."""
-
-        def duration(count: int, seconds: float) -> dict[str, int]:
-            return {"count": count, "ns": int(seconds * 1e9)}
-
         nothing = duration(0, 0.0)
         return {
             "name": name,
@@ -110,13 +168,14 @@ class Statistics:
                 "success": duration(self.latency.count, self.latency.total),
                 "fail": duration(sum(self.failed.values()), self.failed_seconds),
                 "queue": duration(self.queue.count, self.queue.total),
-                "compute_input": nothing,
-                "compute_infer": duration(self.compute.count, self.compute.total),
-                "compute_output": nothing,
+                **self.requests.to_json(),
                 "cache_hit": nothing,
                 "cache_miss": nothing,
             },
-            "batch_stats": [],
+            "batch_stats": [
+                {"batch_size": rows, **runs.to_json()}
+                for rows, runs in sorted(self.by_rows.items())
+            ],
         }
 
     def live(self) -> dict[str, float | None]:
@@ -132,3 +191,8 @@ class Statistics:
             "p50_ms": times[len(times) // 2] * 1e3,
             "p99_ms": times[min(len(times) - 1, len(times) * 99 // 100)] * 1e3,
         }
+
+
+def duration(count: int, seconds: float) -> dict[str, int]:
+    """Return a duration as the protocol prints it."""
+    return {"count": count, "ns": int(seconds * 1e9)}

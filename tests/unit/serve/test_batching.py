@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from mojoaccel.serve.batching import Batcher, BatchPolicy
+from mojoaccel.serve.batching import Batcher, BatchPolicy, Instance
 from mojoaccel.serve.refusal import Refusal
 from mojoaccel.serve.statistics import Statistics
 
@@ -35,7 +35,7 @@ async def answered(future):
 def test_who_left_is_not_run_and_holds_no_place():
     async def go():
         run, statistics = Held(), Statistics()
-        queue = Batcher([run], BatchPolicy(waiting=2), statistics)
+        queue = Batcher([Instance(run)], BatchPolicy(waiting=2), statistics)
         first = queue.submit(array(1))
         assert (queue.running, queue.waiting) == (1, 0)
         left, kept = queue.submit(array(2)), queue.submit(array(3))
@@ -59,7 +59,7 @@ def test_who_left_is_not_run_and_holds_no_place():
 def test_everyone_left():
     async def go():
         run = Held()
-        queue = Batcher([run], BatchPolicy(waiting=1), Statistics())
+        queue = Batcher([Instance(run)], BatchPolicy(waiting=1), Statistics())
         first, second = queue.submit(array(1)), queue.submit(array(2))
         first.cancel()  # runs already: its answer is thrown away
         second.cancel()
