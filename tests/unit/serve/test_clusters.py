@@ -1,0 +1,35 @@
+"""Where `--engine ray` looks for a cluster that runs on this machine."""
+
+import socket
+
+import pytest
+
+pytest.importorskip("uvicorn")
+from mojoaccel.serve.ray_engine import current_cluster
+
+
+@pytest.fixture
+def noted(tmp_path, monkeypatch):
+    """A function that notes an address as `ray start` does."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    return (tmp_path / "ray" / "ray_current_cluster").write_text
+
+
+def test_no_cluster_was_started(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert current_cluster() == ""
+
+
+def test_a_cluster_that_runs_and_one_that_was_killed(noted):
+    with socket.create_server(("127.0.0.1", 0)) as cluster:
+        address = f"127.0.0.1:{cluster.getsockname()[1]}"
+        noted(address + "\n")
+        assert current_cluster() == address
+    assert current_cluster() == ""
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "host:port", "127.0.0.1:99999999"])
+def test_a_damaged_note(noted, text):
+    noted(text)
+    assert current_cluster() == ""
