@@ -55,13 +55,14 @@ def doctor_command(
     if ops:
         _operators(console)
         return
-    from mojoaccel.doctor.check import Facts, exit_code, run_checks
+    from mojoaccel.doctor.check import Facts, exit_code, run_checks, seconds_for_checks
     from mojoaccel.doctor.report import finding_lines, markdown_report, summary_line
     from mojoaccel.doctor.table import CHECKS
 
     findings: list[Finding] = []
+    wanted = _wanted(CHECKS, check or [])
     with console.working() as show:
-        for found in run_checks(_wanted(CHECKS, check or []), Facts(mojo)):
+        for found in run_checks(wanted, Facts(mojo), seconds_for_checks()):
             show(found.title)
             findings.append(found)
             if not json and not markdown:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -117,8 +118,8 @@ def temporary(facts: Facts) -> Outcome:
             f"Python's files go to {tempfile.gettempdir()} instead",
             expected="a writable folder with room, or unset",
             hint="`mojo build` says: unable to write temporary files for linking",
-            fix="unset TMPDIR" if os.path.isdir(chosen) else f"mkdir -p {chosen}",
-            repair=None if os.path.lexists(chosen) else _make_folder(Path(chosen)),
+            fix=f"mkdir -p {chosen}" if can_be_made(Path(chosen)) else "unset TMPDIR",
+            repair=_make_folder(Path(chosen)) if can_be_made(Path(chosen)) else None,
         )
     root = Path(tempfile.gettempdir())
     problem = _write_problem(root)
@@ -177,9 +178,20 @@ def _judged(folder: Path, summary: str) -> Outcome:
 
 def _passed_over(chosen: Path) -> str:
     """Return why Python does not use the folder of TMPDIR; programs it starts still do."""
-    if not chosen.is_dir():
-        return f"{chosen}: no such folder"
+    try:
+        if not stat.S_ISDIR(chosen.stat().st_mode):
+            return f"{chosen}: not a folder"
+    except OSError as e:
+        return f"{chosen}: {e.strerror}"
     return _write_problem(chosen)
+
+
+def can_be_made(folder: Path) -> bool:
+    """Say whether this user may make a folder that is not there."""
+    if os.path.lexists(folder):
+        return False
+    above = next(p for p in folder.absolute().parents if os.path.lexists(p))
+    return os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK)
 
 
 def _make_folder(place: Path) -> Repair:

@@ -5,12 +5,14 @@ Ids are stable (``group.name``): scripts and issues refer to them. Nothing here 
 
 from __future__ import annotations
 
+import os
 import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from mojoaccel.doctor.symptoms import find_symptom
@@ -22,7 +24,10 @@ from mojoaccel.toolchain.mojo import Finished, MojoCompiler, find_compiler, stop
 STATUSES = ("pass", "warn", "fail", "skip")
 
 SECONDS = 18.0
-"""Time for all checks together; people who look for help do not wait longer than 20 s."""
+"""Time for the whole program; people who look for help do not wait longer than 20 s."""
+
+LEAST_SECONDS = 8.0
+"""Time for all checks together, however long a busy machine took to start the program."""
 
 CHECK_SECONDS = 6.0
 """Time for one check, so that one folder on a dead share leaves time for the others."""
@@ -90,6 +95,17 @@ def failed(summary: str, *evidence: str, **more: Any) -> Outcome:
 def skipped(summary: str, *evidence: str) -> Outcome:
     """Return the outcome of a check that does not apply."""
     return Outcome("skip", summary, evidence)
+
+
+def seconds_for_checks() -> float:
+    """Return what is left of `SECONDS` after this process has started; all where it is unknown."""
+    try:
+        ticks = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        began = int(ticks) / os.sysconf("SC_CLK_TCK")
+        gone = time.clock_gettime(time.CLOCK_BOOTTIME) - began
+    except (OSError, AttributeError, ValueError, IndexError):
+        return SECONDS
+    return min(SECONDS, max(LEAST_SECONDS, SECONDS - gone))
 
 
 class Facts:

@@ -135,7 +135,7 @@ def aliases(facts: Facts) -> Outcome:
 def _definitions(file: Path) -> list[str]:
     """Return the lines of a shell's start file that define mojo."""
     try:
-        if not file.is_file():  # a pipe would be waited for
+        if not os.path.isfile(file):  # a pipe would be waited for
             return []
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -153,7 +153,7 @@ def links(facts: Facts) -> Outcome:
     if not broken:
         return passed("no broken link called mojo is on PATH")
     path = broken[0][0]
-    dangling = path.is_symlink() and not path.exists()
+    dangling = _dangles(path)
     return warned(
         "a program called mojo on PATH cannot be read",
         *(identity.explanation for _, identity in broken),
@@ -161,6 +161,17 @@ def links(facts: Facts) -> Outcome:
         hint="" if dangling else "look who may read it",
         fix=f"rm {path}" if dangling else f"ls -l {path}",
     )
+
+
+def _dangles(path: Path) -> bool:
+    """Say whether a link leads nowhere, and not only to what this user may not see."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 CHECKS = (

@@ -76,7 +76,7 @@ def _mojo_folders() -> list[Path]:
     package = importlib.util.find_spec("max")
     roots = [Path(p) for p in package.submodule_search_locations or ()] if package else []
     below = [folder for root in roots for folder in sorted(root.glob("*/"))]
-    return [f for f in below if (f / CACHE).is_dir() or next(f.glob("*.mojo"), None)]
+    return [f for f in below if os.path.isdir(f / CACHE) or next(f.glob("*.mojo"), None)]
 
 
 def _compiled(folder: Path) -> bool:
@@ -88,7 +88,7 @@ def _compiled(folder: Path) -> bool:
 
 def _may_compile(folder: Path) -> bool:
     place = folder / CACHE
-    return os.access(place if place.is_dir() else folder, os.W_OK | os.X_OK)
+    return os.access(place if os.path.isdir(place) else folder, os.W_OK | os.X_OK)
 
 
 CHECKS = (

@@ -15,7 +15,7 @@ from mojoaccel.toolchain.inventory import ORIGINS, PACKAGES, install_method, pai
 from mojoaccel.toolchain.mojo import SUPPORTED, probe_version, programs_on_path
 
 ASK_SECONDS = 3.0
-ASKED_AT_ONCE = 8
+ASKED_AT_ONCE = 16
 VENDOR = "modular"
 """In the author or the licence of every package of Modular's."""
 
@@ -44,10 +44,22 @@ def version(facts: Facts) -> Outcome:
     paths = [p for p in (*chosen, *programs_on_path("mojo")) if identify(p).kind == "modular"]
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
         numbers = pool.map(lambda path: probe_version(path, ASK_SECONDS)[0], paths)
-        seen = [(path, number) for path, number in zip(paths, numbers, strict=True) if number]
+        answers = list(zip(paths, numbers, strict=True))
+    seen = [(path, number) for path, number in answers if number]
     other = [(path, number) for path, number in seen if number != SUPPORTED]
-    if not seen:
+    silent = [path for path, number in answers if not number]
+    if not answers:
         return skipped("no Modular compiler is on PATH")
+    if silent and not other:
+        return warned(
+            f"{silent[0]} should be Modular's compiler, but does not tell its version",
+            *(f"{path} --version -> no version within {ASK_SECONDS:g} s" for path in silent),
+            *(f"{path}: {number}" for path, number in seen),
+            expected=f"Mojo {SUPPORTED}",
+            hint="a broken installation; mojoaccel uses the one of its own environment",
+            fix=f"pip install --force-reinstall mojo-compiler=={SUPPORTED}",
+            reference="MA101",
+        )
     if not other:
         return passed(f"Mojo {SUPPORTED}, as supported")
     path, number = other[0]

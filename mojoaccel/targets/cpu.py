@@ -171,7 +171,12 @@ def cross_check(machine: Machine) -> list[str]:
     theirs = set(info.get("flags") or ())
     watched = {*X86_CAPABILITIES.values(), *ARM_CAPABILITIES.values(), "avx", "avx2", "avx512f"}
     hidden = {f for f in watched if f.startswith("amx")} if machine.amx_permitted is False else ()
-    for flag in sorted((theirs ^ set(machine.flags)) & watched - set(hidden)) if theirs else ():
+    answer = ask_processor()
+    # What kernel and processor both tell, py-cpuinfo merely does not know (it runs `cat`, or asks
+    # CPUID for fewer leaves where there is none).
+    agreed = machine.flags & answer.flags if answer is not None else frozenset()
+    differing = (theirs ^ set(machine.flags)) & watched - set(hidden) - (agreed - theirs)
+    for flag in sorted(differing) if theirs else ():
         where = "py-cpuinfo" if flag in theirs else "the system"
         found.append(f"only {where} reports {flag}")
     count = info.get("count")

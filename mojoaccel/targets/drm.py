@@ -77,8 +77,8 @@ def section(
         return {"status": "no-device", "explanation": "none found", "devices": [], **more}
     found = {"devices": devices, **more}
     paths = [DEVICES / node for node in nodes]
-    absent = [str(p) for p in paths if not p.exists()]
-    shut = [str(p) for p in paths if p.exists() and not os.access(p, os.R_OK | os.W_OK)]
+    absent = [str(p) for p in paths if not os.path.exists(p)]
+    shut = [str(p) for p in paths if os.path.exists(p) and not os.access(p, os.R_OK | os.W_OK)]
     if shut:
         text = f"{len(devices)} found; this user may not open {', '.join(shut)}"
         return {"status": "no-permission", "explanation": text, **found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -18,7 +19,7 @@ WSL = "dxg"
 def intel() -> dict[str, Any]:
     """Return Intel GPUs; what Level Zero does not tell comes from sysfs and the list of names."""
     found = cards(INTEL)
-    present = bool(found) or (drm.DEVICES / WSL).exists() or bool(devices_on_bus(INTEL))
+    present = bool(found) or os.path.exists(drm.DEVICES / WSL) or bool(devices_on_bus(INTEL))
     answer = ask_level_zero() if present else {"status": None, "devices": []}
     told = list(answer["devices"])
     devices = []

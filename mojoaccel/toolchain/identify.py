@@ -77,7 +77,7 @@ def behind(path: Path) -> Path:
 def has_library(program: Path) -> bool:
     """Say whether the standard library lies where Modular's compiler has it."""
     library = program.parent.parent / "lib" / "mojo"
-    return program.parent.name == "bin" and any((library / n).is_file() for n in LIBRARIES)
+    return program.parent.name == "bin" and any(os.path.isfile(library / n) for n in LIBRARIES)
 
 
 def _placed(path: Path, real: Path) -> Identity | None:

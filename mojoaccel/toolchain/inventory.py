@@ -5,17 +5,19 @@ Programs are identified from their files; only Modular's compiler is asked for i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from mojoaccel.errors import MojoaccelError
-from mojoaccel.toolchain.identify import identify
+from mojoaccel.toolchain.identify import Identity, identify
 from mojoaccel.toolchain.mojo import (
     SUPPORTED,
     MojoCompiler,
@@ -26,6 +28,7 @@ from mojoaccel.toolchain.mojo import (
 )
 
 ANSWER_SECONDS = 8.0
+ASKED_AT_ONCE = 16
 PACKAGES = ("mojo", "mojo-compiler", "mojo-compiler-mojo-libs", "max", "max-core", "modular")
 PYTHON_PACKAGES = ("numpy", "torch", "transformers", "safetensors", "onnxruntime", "openvino")
 ORIGINS = {
@@ -91,13 +94,10 @@ def mojo_programs(chosen: str | None, used: MojoCompiler | None) -> list[dict[st
     places: dict[Path, str] = {}
     for path, origin in (*candidates(chosen), *((p, "PATH") for p in programs_on_path("mojo"))):
         places.setdefault(path, origin)
-    rows = []
-    for path, origin in places.items():
-        identity = identify(path)
-        version = commit = None
-        if identity.kind == "modular":
-            version, commit = probe_version(path)
-        rows.append(
+    identities = [identify(path) for path in places]
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:  # one that hangs must not delay the others
+        versions = pool.map(_version_of, places, identities)
+        return [
             {
                 "path": str(path),
                 "origin": ORIGINS[origin],
@@ -108,13 +108,20 @@ def mojo_programs(chosen: str | None, used: MojoCompiler | None) -> list[dict[st
                 "install_method": install_method(path),
                 "used": used is not None and _same_program(path, used.path),
             }
-        )
-    return rows
+            for (path, origin), identity, (version, commit) in zip(
+                places.items(), identities, versions, strict=True
+            )
+        ]
+
+
+def _version_of(path: Path, identity: Identity) -> tuple[str | None, str | None]:
+    """Return version and commit; only what the file shows to be Modular's is run."""
+    return probe_version(path) if identity.kind == "modular" else (None, None)
 
 
 def _same_program(path: Path, compiler: Path) -> bool:
     real = Path(os.path.realpath(path))
-    wheel = real.parent.parent.glob("lib/python3*/*-packages/modular/bin/mojo")
+    wheel = _inside(real.parent.parent, "lib/python3*/*-packages/modular/bin/mojo")
     return compiler in (real, *wheel)
 
 
@@ -143,7 +150,7 @@ def install_method(path: Path) -> str | None:
     for mark, method in MARKS:
         if mark in text:
             return method
-    if any((p.parent.parent / "conda-meta").is_dir() for p in (path, real)):
+    if any(os.path.isdir(p.parent.parent / "conda-meta") for p in (path, real)):
         return "conda"
     installer = _installer(real)
     if installer is None and str(real).startswith(("/usr/bin/", "/usr/share/", "/bin/")):
@@ -157,11 +164,20 @@ def _installer(real: Path) -> str | None:
         if parent.name in ("site-packages", "dist-packages"):
             roots = [parent]
         else:
-            roots = list(parent.glob("lib/python3*/site-packages")) if parent.name != "/" else []
+            roots = _inside(parent, "lib/python3*/site-packages") if parent.name else []
         for root in roots:
-            for file in sorted(root.glob("mojo*.dist-info/INSTALLER")):
-                return file.read_text(encoding="utf-8").strip() or None
+            for file in _inside(root, "mojo*.dist-info/INSTALLER"):
+                with contextlib.suppress(OSError):
+                    return file.read_text(encoding="utf-8").strip() or None
     return None
+
+
+def _inside(folder: Path, pattern: str) -> list[Path]:
+    """Return what fits in a folder; nothing of one that this user may not look into."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
 
 
 def pairing() -> dict[str, Any]:

@@ -127,7 +127,7 @@ def candidates(chosen: str | None = None) -> Iterator[tuple[Path, str]]:
     package = importlib.util.find_spec("modular")
     roots = [Path(p) for p in package.submodule_search_locations or ()] if package else []
     for root in (*roots, Path(sys.prefix)):
-        if (root / "bin" / "mojo").exists():
+        if os.path.exists(root / "bin" / "mojo"):
             yield root / "bin" / "mojo", "environment"
     for program in programs_on_path("mojo"):
         yield program, "PATH"
@@ -179,7 +179,7 @@ def probe(path: Path, origin: str, seconds: float | None = None) -> MojoCompiler
         raise error("MA101", f"{program} --version {how} and said: {said[0]}")
     if match[1] != SUPPORTED:
         raise error("MA103", f"{program} is Mojo {match[1]}; {SUPPORTED} is needed")
-    if not draft.lld.is_file():
+    if not os.path.isfile(draft.lld):
         raise error("MA101", f"{program} has no linker beside it: {draft.lld} is missing")
     return MojoCompiler(program, draft.lld, root, match[1], match[2], origin)
 

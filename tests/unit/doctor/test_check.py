@@ -8,7 +8,9 @@ import time
 
 import pytest
 
+from mojoaccel.doctor import check as checking
 from mojoaccel.doctor.check import (
+    SECONDS,
     STATUSES,
     Check,
     Facts,
@@ -102,6 +104,15 @@ def test_a_check_that_hangs_is_left_behind():
     assert "did not end within" in first.outcome.summary
     assert first.outcome.fix == "mojoaccel doctor --check a.b"
     assert second.outcome.status == "skip"
+
+
+def test_the_time_that_starting_took_is_not_given_to_the_checks(monkeypatch):
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    script = "from mojoaccel.doctor.check import *; print(seconds_for_checks())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert 0 <= SECONDS - float(done.stdout) < 10
+    monkeypatch.setattr(checking.time, "clock_gettime", lambda clock: now + 1000)
+    assert checking.seconds_for_checks() == checking.LEAST_SECONDS
 
 
 def test_json_form():

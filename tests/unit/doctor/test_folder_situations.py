@@ -7,16 +7,18 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import types
 from pathlib import Path
 
 import pytest
 
-from mojoaccel.doctor import cache, retired, variables
+from mojoaccel.doctor import cache, lookalikes, retired, variables
 from mojoaccel.doctor import max as max_
 from mojoaccel.doctor.check import Facts
 from mojoaccel.paths import cache_root
+from mojoaccel.toolchain.inventory import mojo_programs
 
 
 def as_nobody(act):
@@ -24,11 +26,14 @@ def as_nobody(act):
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        with contextlib.suppress(BaseException):
+        try:
             if os.getuid() == 0:
                 os.setgid(65534)
                 os.setuid(65534)
-            os.write(writing, repr(act()).encode())
+            answer = act()
+        except BaseException as e:
+            answer = f"{type(e).__name__}: {e}"
+        os.write(writing, repr(answer).encode())
         os._exit(0)
     os.close(writing)
     os.waitpid(child, 0)
@@ -36,19 +41,19 @@ def as_nobody(act):
         return ast.literal_eval(answer.read().decode())
 
 
-def open_to_others(folder):
-    """Let others look up a test's folder."""
-    for place in (folder, *folder.parents):
-        if place.stat().st_uid == os.getuid() and "pytest" in str(place):
-            place.chmod(0o755)
+@pytest.fixture
+def others_place():
+    """A folder that other users may look up; pytest closes its own whenever one is started."""
+    with tempfile.TemporaryDirectory(prefix="doctor-of-others-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
 
 
-def test_max_that_compiles_into_a_closed_package(monkeypatch, tmp_path):
-    core = tmp_path / "max" / "_core_mojo"
+def test_max_that_compiles_into_a_closed_package(monkeypatch, others_place):
+    core = others_place / "max" / "_core_mojo"
     core.mkdir(parents=True)
     (core / "module.mojo").touch()
-    open_to_others(core)
-    spec = types.SimpleNamespace(submodule_search_locations=[str(tmp_path / "max")])
+    spec = types.SimpleNamespace(submodule_search_locations=[str(others_place / "max")])
     monkeypatch.setattr(max_.importlib.util, "find_spec", lambda name: spec)
     monkeypatch.setattr(max_, "installed", lambda name: "26.7.0")
     assert max_.cache(Facts()).status == "pass"
@@ -67,11 +72,38 @@ def test_max_that_compiles_into_a_closed_package(monkeypatch, tmp_path):
     assert as_nobody(tell)[0] == "pass"
 
 
-def test_folders_of_others_inside_the_compilers_cache(tmp_path):
-    cached = tmp_path / "cache"
+def test_what_lies_in_a_closed_folder(shell, others_place, monkeypatch):
+    """A link into root's home, and temporary files there: answers, not errors of the checks."""
+    closed = others_place / "closed"
+    (closed / "bin").mkdir(parents=True)
+    (closed / "bin" / "mojo").write_text("")
+    closed.chmod(0o700)
+    (others_place / "mojo").symlink_to(closed / "bin" / "mojo")
+    monkeypatch.setenv("PATH", str(others_place))
+    monkeypatch.setenv("TMPDIR", str(closed / "tmp"))
+    shell.home.parent.chmod(0o755)
+
+    def tell():
+        if os.getuid() == 0:  # in a namespace of one user, say
+            return None
+        links, temporary = lookalikes.links(Facts()), cache.temporary(Facts())
+        programs = [(p["kind"], p["install_method"]) for p in mojo_programs(None, None)]
+        found = ("broken", None) in programs
+        return links.status, links.fix, temporary.evidence[0], temporary.fix, found
+
+    assert as_nobody(tell) in (
+        None,
+        (
+            *("warn", f"ls -l {others_place / 'mojo'}"),
+            *(f"{closed / 'tmp'}: Permission denied", "unset TMPDIR", True),
+        ),
+    )
+
+
+def test_folders_of_others_inside_the_compilers_cache(others_place):
+    cached = others_place / "cache"
     inner = cached / "mojo" / "transform"
     inner.mkdir(parents=True)
-    open_to_others(inner)
     for folder in (cached, cached / "mojo"):
         folder.chmod(0o777)
     inner.chmod(0o555)
@@ -166,15 +198,12 @@ def interpreter_for_others() -> str:
 @pytest.mark.mojo
 @pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
-def test_a_user_whose_home_is_closed(tmp_path):
+def test_a_user_whose_home_is_closed(others_place):
     """Mojo itself hangs here; doctor says so in time and still builds."""
-    closed, temporary = tmp_path / "closed", tmp_path / "tmp"
+    closed, temporary = others_place / "closed", others_place / "tmp"
     closed.mkdir(mode=0o700)
     temporary.mkdir()
     temporary.chmod(0o777)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == 0 and folder != Path("/") and "pytest" in str(folder):
-            folder.chmod(0o755)
     env = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": ":".join(p for p in sys.path if p),
@@ -182,18 +211,21 @@ def test_a_user_whose_home_is_closed(tmp_path):
         "TMPDIR": str(temporary),
     }
     program = interpreter_for_others()
-    began = time.monotonic()
-    done = subprocess.run(
-        [program, "-m", "mojoaccel", "doctor"],
-        env=env,
-        user=65534,
-        group=65534,
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert time.monotonic() - began < 20
+    for _ in range(3):  # on a busy machine a first compile takes longer than doctor waits
+        began = time.monotonic()
+        done = subprocess.run(
+            [program, "-m", "mojoaccel", "doctor"],
+            env=env,
+            user=65534,
+            group=65534,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert time.monotonic() - began < 20
+        if "MA502" not in done.stdout:
+            break
     for line in ("warn  cache.home", "warn  cache.own", "ok    cache.compiler"):
         assert line in done.stdout, done.stdout + done.stderr
     assert "ok    runtime.end-to-end" in done.stdout, done.stdout

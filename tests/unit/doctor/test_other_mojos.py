@@ -214,6 +214,19 @@ def test_another_version_on_path(shell, monkeypatch):
     assert outcome.fix == "pip install mojo-compiler==1.2.0"
 
 
+def test_modulars_compilers_that_hang_are_asked_at_once(shell, monkeypatch):
+    monkeypatch.setattr(mojo, "ASK_SECONDS", 1.0)
+    for number in range(10):
+        first = shell(f"venv{9 - number}", "#!/bin/sh\n# mojo._entrypoints\nsleep 60\n")
+    monkeypatch.setenv("PATH", f"{first.parent}:{os.environ['PATH']}")
+    began = time.monotonic()
+    outcome = mojo.version(Facts())
+    assert time.monotonic() - began < 5
+    assert outcome.status == "warn"
+    assert outcome.summary.startswith(f"{first} should be Modular's compiler")
+    assert len(outcome.evidence) == 10
+
+
 @pytest.mark.parametrize(
     ("packages", "package", "serve"),
     [

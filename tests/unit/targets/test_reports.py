@@ -11,6 +11,7 @@ import pytest
 
 from mojoaccel.targets import apple, cpu
 from mojoaccel.targets import probe as probing
+from mojoaccel.targets.cpuid import Answer
 from mojoaccel.targets.probe import probe
 
 RECORDED = Path(__file__).with_name("recorded")
@@ -100,7 +101,8 @@ def test_apples_processors(monkeypatch, tmp_path, no_cpuinfo, recorded, flags, k
     assert found["features"]["bf16"] is bool(flags)
 
 
-def test_sources_that_disagree_are_named(no_cpuinfo):
+def test_sources_that_disagree_are_named(no_cpuinfo, monkeypatch):
+    monkeypatch.setattr(cpu, "ask_processor", lambda: None)
     no_cpuinfo(flags=["avx2", "fma"], count=999, vendor_id_raw="Other")
     machine = replace(probe(), flags=frozenset({"avx2", "f16c"}), vendor="GenuineIntel")
     found = cpu.cross_check(machine)
@@ -108,3 +110,6 @@ def test_sources_that_disagree_are_named(no_cpuinfo):
     assert "only the system reports f16c" in found
     assert any("999 processors" in line for line in found)
     assert any("vendor Other" in line for line in found)
+    answer = Answer(frozenset({"avx2", "f16c"}), frozenset())
+    monkeypatch.setattr(cpu, "ask_processor", lambda: answer)
+    assert not any("f16c" in line for line in cpu.cross_check(machine))
