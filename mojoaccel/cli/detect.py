@@ -164,7 +164,8 @@ def _toolchain_rows(tools: Mapping[str, Any]) -> list[tuple[str, str]]:
     fits = {True: "fits this mojo", False: "does not fit this mojo", None: "pairing unknown"}
     version = tools["max"]["version"]
     rows.append(("max", f"{version}, {fits[pairing['fits']]}" if version else "not installed"))
-    rows += [("", program["path"]) for program in tools["max"]["programs"]]
+    for program in tools["max"]["programs"]:
+        rows.append(("", f"{_text(program['version'], 'unknown version')}: {program['path']}"))
     rows += [("", line) for line in pairing["wrong"]]
     python = tools["python"]
     rows += [

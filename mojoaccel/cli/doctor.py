@@ -14,6 +14,9 @@ from mojoaccel.errors import CODES, ExitCode, error
 if TYPE_CHECKING:
     from mojoaccel.doctor.check import Check, Finding
 
+OPERATOR_WIDTH = 33
+"""Columns of the operator table before the overloads."""
+
 MARKS = ("pass", "warn", "fail", "skip")
 
 
@@ -133,13 +136,18 @@ def _operators(console: Console) -> None:
         rows = [{"name": o.name, "lowering": kinds[o.name], "aten": list(o.aten)} for o in records]
         console.document("doctor", {"ok": True, "operators": rows})
         return
-    console.table(
-        ["operator", "lowering", "ATen overloads"],
-        [
-            [o.name, kinds[o.name], " ".join(a.removeprefix("aten.") for a in o.aten)]
-            for o in records
-        ],
-    )
+    from mojoaccel.doctor.report import wrap
+
+    # Some records lower dozens of overloads: those go on below, within 80 columns.
+    for operator, lowering, overloads in (
+        ("operator", "lowering", "ATen overloads"),
+        *((o.name, kinds[o.name], " ".join(o.aten).replace("aten.", "")) for o in records),
+    ):
+        head = f"{operator:<20}  {lowering:<9}  "
+        if len(head) > OPERATOR_WIDTH:
+            console.data(head.rstrip())
+            head = " " * OPERATOR_WIDTH
+        console.data("\n".join(wrap(overloads, head, " " * OPERATOR_WIDTH)))
 
 
 def _explain(console: Console, text: str) -> None:

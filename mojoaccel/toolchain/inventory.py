@@ -126,11 +126,23 @@ def _same_program(path: Path, compiler: Path) -> bool:
 
 
 def max_programs() -> list[dict[str, Any]]:
-    """Return every program called max on PATH, with how it was installed; none is run."""
+    """Return every program called max, of this environment and on PATH; none is run."""
+    own = Path(sys.prefix) / "bin" / "max"
+    paths = [*programs_on_path("max"), *([own] if os.path.exists(own) else [])]
     return [
-        {"path": str(path), "install_method": install_method(path)}
-        for path in programs_on_path("max")
+        {"path": str(p), "version": _beside(p, "max"), "install_method": install_method(p)}
+        for p in dict.fromkeys(paths)
     ]
+
+
+def _beside(program: Path, package: str) -> str | None:
+    """Return the version of a Python package in the environment that a program belongs to."""
+    for path in (program, Path(os.path.realpath(program))):
+        for info in _inside(
+            path.parent.parent, f"lib/python3*/site-packages/{package}-*.dist-info"
+        ):
+            return info.name.removeprefix(f"{package}-").removesuffix(".dist-info")
+    return None
 
 
 MARKS = (

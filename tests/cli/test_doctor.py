@@ -214,6 +214,12 @@ def test_operator_table(run: Run) -> None:
     assert code == 0
     rows = {row["name"]: row for row in json.loads(out)["operators"]}
     assert "aten.linear.default" in rows["linear"]["aten"]
+    lines = run("doctor", "--ops")[1].splitlines()
+    assert lines[0].split() == ["operator", "lowering", "ATen", "overloads"]
+    assert max(len(line) for line in lines) <= 80
+    assert any(
+        line.split() == ["linear", rows["linear"]["lowering"], "linear.default"] for line in lines
+    )
 
 
 @pytest.mark.parametrize("command", [["detect"], ["doctor", "--check", "python"]])

@@ -1,10 +1,12 @@
 """How programs were installed, by where they lie and what installers left."""
 
+import sys
+
 import pytest
 
 from mojoaccel.doctor.inventory import _misjudged
 from mojoaccel.targets.base import read_target
-from mojoaccel.toolchain.inventory import install_method
+from mojoaccel.toolchain.inventory import install_method, max_programs
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,25 @@ def test_install_method(tmp_path, place, beside, method):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert install_method(tmp_path / place) == method
+
+
+def test_every_max_with_its_version(tmp_path, monkeypatch):
+    """Two environments on PATH, the active one that is not, and a program without a package."""
+    for name, version in (("old", "25.3.0"), ("new", "26.7.0"), ("active", "26.6.0")):
+        packages = tmp_path / name / "lib" / "python3.12" / "site-packages"
+        (packages / f"max-{version}.dist-info").mkdir(parents=True)
+        (packages / "max_core-1.dist-info").mkdir()
+        (tmp_path / name / "bin").mkdir()
+        (tmp_path / name / "bin" / "max").touch()
+    (tmp_path / "max").touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "active"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'old' / 'bin'}:{tmp_path}:{tmp_path / 'new' / 'bin'}")
+    assert [(p["path"], p["version"]) for p in max_programs()] == [
+        (str(tmp_path / "old" / "bin" / "max"), "25.3.0"),
+        (str(tmp_path / "max"), None),
+        (str(tmp_path / "new" / "bin" / "max"), "26.7.0"),
+        (str(tmp_path / "active" / "bin" / "max"), "26.6.0"),
+    ]
 
 
 def test_where_the_compiler_misjudges_this_machine():
