@@ -195,6 +195,18 @@ def interpreter_for_others() -> str:
     pytest.skip("no interpreter that another user may run")
 
 
+PATIENT = """
+from mojoaccel.doctor import runtime
+from mojoaccel.doctor.check import Facts
+
+facts = Facts()
+facts.deadline += 100
+runtime.BUILD_SECONDS = 100.0
+outcome = runtime.end_to_end(facts)
+print(outcome.status, outcome)
+"""
+
+
 @pytest.mark.mojo
 @pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
@@ -211,21 +223,24 @@ def test_a_user_whose_home_is_closed(others_place):
         "TMPDIR": str(temporary),
     }
     program = interpreter_for_others()
-    for _ in range(3):  # on a busy machine a first compile takes longer than doctor waits
-        began = time.monotonic()
-        done = subprocess.run(
-            [program, "-m", "mojoaccel", "doctor"],
+
+    def as_other(*command):
+        return subprocess.run(
+            [program, *command],
             env=env,
             user=65534,
             group=65534,
             cwd="/",
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=150,
         )
-        assert time.monotonic() - began < 20
-        if "MA502" not in done.stdout:
-            break
+
+    done = as_other("-c", PATIENT)  # a first compile on a busy machine takes longer than doctor
+    assert done.stdout.startswith("pass"), done.stdout + done.stderr
+    began = time.monotonic()
+    done = as_other("-m", "mojoaccel", "doctor")
+    assert time.monotonic() - began < 20
     for line in ("warn  cache.home", "warn  cache.own", "ok    cache.compiler"):
         assert line in done.stdout, done.stdout + done.stderr
     assert "ok    runtime.end-to-end" in done.stdout, done.stdout
