@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -119,34 +118,54 @@ WRONG: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """Rows of an 8 x 8 tensor."""
 
 
-class One(nn.Module):
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.function = function
+class Every(nn.Module):
+    """Every way to use an index, each with an index of its own, in one artifact."""
 
-    def forward(self, x: Tensor, i: Tensor) -> Tensor:
-        return self.function(x, i)
+    def forward(self, x: Tensor, *indices: Tensor) -> list[Tensor]:
+        return [function(x, i) for function, i in zip(WRONG.values(), indices, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mojoaccel.Session]:
+    example = (rand(8, 8), *(torch.tensor([7, 0]) for _ in WRONG))
+    place = tmp_path_factory.mktemp("indexed") / "every.maccel"
+    with mojoaccel.compile(Every(), example, verify=False, output=place) as session:
+        yield session
 
 
 @pytest.mark.mojo
 @pytest.mark.parametrize("name", WRONG)
-def test_an_index_outside_its_tensor_is_an_error(name: str, tmp_path: Path) -> None:
-    x = rand(8, 8)
-    module = One(WRONG[name])
-    good = torch.tensor([7, 0])
-    place = tmp_path / "one.maccel"
-    with mojoaccel.compile(module, (x, good), verify=False, output=place) as session:
-        assert torch.equal(session(x, good), module(x, good))
-        for bad in ([8, 0], [0, 2**40], [-9, 1]):
-            with pytest.raises(MojoaccelError, match="index"):
-                session(x, torch.tensor(bad))
-        assert torch.equal(session(x, good), module(x, good))
-        if name in ("index", "index_fill", "index_put", "take", "put"):
-            from_end = torch.tensor([-1, -8])
-            assert torch.equal(session(x, from_end), module(x, from_end))
-        elif name != "embedding_bag":  # whose padding index may be -1
-            with pytest.raises(MojoaccelError, match="index"):
-                session(x, torch.tensor([-1, 0]))
+def test_an_index_outside_its_tensor_is_an_error(indexed: mojoaccel.Session, name: str) -> None:
+    x, at = rand(8, 8), list(WRONG).index(name)
+
+    def call(given: list[int]) -> Tensor:
+        indices = [torch.tensor([7, 0]) for _ in WRONG]
+        indices[at] = torch.tensor(given)
+        got: Tensor = indexed(x, *indices)[at]
+        return got
+
+    def own(given: list[int]) -> Tensor:
+        return WRONG[name](x, torch.tensor(given))
+
+    assert torch.equal(call([7, 0]), own([7, 0]))
+    for bad in ([8, 0], [0, 2**40], [-9, 1]):
+        with pytest.raises(MojoaccelError, match="index"):
+            call(bad)
+    assert torch.equal(call([7, 0]), own([7, 0]))
+    if name in ("index", "index_fill", "index_put", "take", "put"):
+        assert torch.equal(call([-1, -8]), own([-1, -8]))
+    elif name != "embedding_bag":  # whose padding index may be -1
+        with pytest.raises(MojoaccelError, match="index"):
+            call([-1, 0])
+
+
+class One(nn.Module):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor, i: Tensor) -> Any:
+        return self.function(x, i)
 
 
 REFUSED: dict[str, Callable[[Tensor, Tensor], Any]] = {
