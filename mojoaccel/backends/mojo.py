@@ -43,8 +43,8 @@ class MojoBackend:
         PyTorch interprets: the result says ``simulated``, and a warning is given once.
 
         Args:
-            model_path: A registered id, ``file.py:factory``, a ``.pt2`` file or a Hugging Face
-                folder.
+            model_path: A registered id, ``file.py:factory``, a ``.pt2`` or ``.onnx`` file, or a
+                Hugging Face folder.
             output_path: Where the artifact goes.
             optimization: ``O0`` to ``O3``.
             target_device: ``cpu``, ``gpu`` (nothing is compiled for GPUs yet) or ``auto``.

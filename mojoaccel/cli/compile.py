@@ -28,8 +28,8 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="file.py[:factory], a .pt2 file, a Hugging Face folder, a name from mojoaccel.toml, "
-        "or a saved graph.ir, plan.ir or model.mojo.",
+        help="file.py[:factory], a .pt2 or .onnx file, a Hugging Face folder, a name from "
+        "mojoaccel.toml, or a saved graph.ir, plan.ir or model.mojo.",
     ),
 ]
 

@@ -32,7 +32,7 @@ def fingerprint(model: LoadedModel, options: TraceOptions) -> dict[str, Any]:
     module = model.example.module
     leaves = pytree.tree_leaves((tuple(model.example.args), dict(model.example.kwargs)))
     sources = {s.name: digest_bytes(s.read_bytes()) for s in user_sources()}
-    if model.program is not None:
+    if isinstance(module, torch.fx.GraphModule):  # of a .pt2 or .onnx file
         sources |= {s.name: digest_bytes(s.read_bytes()) for s in model.sources}
     return {
         "sources": sources,

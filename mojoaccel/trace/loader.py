@@ -1,4 +1,4 @@
-"""Loads what `compile` is given: a Python file's factory, a module, a .pt2 file, a model folder."""
+"""Loads what `compile` is given: a file's factory, a module, a .pt2 or .onnx file, a folder."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def load_model(model: Any) -> LoadedModel:
     """Load a model.
 
     Args:
-        model: ``file.py``, ``file.py:factory``, ``model.pt2``, a Hugging Face folder, or an
-            `Example`.
+        model: ``file.py``, ``file.py:factory``, ``model.pt2``, ``model.onnx``, a Hugging Face
+            folder, or an `Example`.
 
     Raises:
         MojoaccelError: MA201 no such file, MA206 no usable factory, MA207 the model's code failed,
@@ -67,6 +67,10 @@ def load_model(model: Any) -> LoadedModel:
         return load_folder(path)
     if path.suffix == ".pt2":
         return load_program(path)
+    if path.suffix == ".onnx":
+        from mojoaccel.trace.onnx_model import load_onnx
+
+        return LoadedModel(path.stem, load_onnx(path), sources=[path.resolve()])
     if path.suffix != ".py":
         raise error("MA201", f"{path} is not a model file")
     return load_file(path, factory)

@@ -98,7 +98,7 @@ def factory() -> mojoaccel.Example:
 def test_several_at_once_never_block_the_loop(env: ModularEnvironment, tmp_path: Path) -> None:
     register_model("small", factory)
 
-    async def main() -> float:
+    async def main() -> tuple[float, float]:
         backend = MojoBackend(env)
         longest = 0.0
 
@@ -112,14 +112,17 @@ def test_several_at_once_never_block_the_loop(env: ModularEnvironment, tmp_path:
         await backend.compile_model("small", tmp_path / "first.maccel")
         watching = asyncio.create_task(watch())
         names = ("a", "b", "c")
+        began = time.perf_counter()
         made = await asyncio.gather(
             *(backend.compile_model("small", tmp_path / f"{n}.maccel") for n in names)
         )
+        whole = time.perf_counter() - began
         watching.cancel()
         assert all(m.success for m in made), made
-        return longest
+        return longest, whole
 
-    assert asyncio.run(main()) < 1.0
+    longest, whole = asyncio.run(main())
+    assert longest < whole / 3  # even one of the three compiles would hold it up for longer
 
 
 @pytest.mark.mojo
