@@ -31,6 +31,24 @@ OPEN_ERRORS = {
 }
 
 
+_loaded: dict[str, list[tuple[int, int]]] = {}
+"""Device and inode of the files that were loaded from a path."""
+
+
+def spelled_apart(library: Path) -> str:
+    """Return a path that the loader does not take for another file of that name.
+
+    Libraries stay loaded, and glibc compares paths before it looks at files: an artifact that
+    replaced another would run the other's code.
+    """
+    status = library.stat()
+    files = _loaded.setdefault(str(library), [])
+    if (status.st_dev, status.st_ino) not in files:
+        files.append((status.st_dev, status.st_ino))
+    turn = files.index((status.st_dev, status.st_ino))
+    return f"{library.parent}/{'./' * turn}{library.name}"
+
+
 class Library:
     """A loaded library and one session in it."""
 
@@ -43,7 +61,7 @@ class Library:
         """
         self.handle = ctypes.c_void_p()
         try:
-            self.dll = ctypes.CDLL(str(library))
+            self.dll = ctypes.CDLL(spelled_apart(library))
         except OSError as e:
             raise error("MA601", f"{library.name} cannot be loaded: {e}") from e
         version = self.dll.maccel_abi_version()
@@ -115,4 +133,4 @@ class Library:
         """Free the session; the library stays loaded (other sessions may use it)."""
         if self.handle:
             self.dll.maccel_close(self.handle)
-            self.handle = ctypes.c_void_p()
+            self.handle.value = None  # no name of a module: at exit those are gone before sessions

@@ -121,9 +121,7 @@ def identifier(name: str) -> str:
 
 def example_of(module: fx.GraphModule, model: Any) -> Example:
     """Make example inputs of the file's types and sizes, seeded."""
-    holders = {
-        n.meta["onnx_name"]: n for n in module.graph.nodes if n.op == "placeholder"
-    }
+    holders = {n.meta["onnx_name"]: n for n in module.graph.nodes if n.op == "placeholder"}
     generator = torch.Generator().manual_seed(0)
     lengths: dict[str, int] = {}
     args, dynamic = [], {}

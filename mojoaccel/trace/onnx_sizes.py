@@ -1,9 +1,9 @@
 """Lets an imported ONNX graph compute sizes with numbers.
 
-ONNX computes shapes with tensors (Shape, Gather, Concat, Reshape), where torch.export loses sight of
-them: what is read from a tensor is data. So small constants, and what is computed of them and of
-shapes, are held as `Sizes` while the graph runs; they become tensors where an operator that has no
-rule here takes them.
+ONNX computes shapes with tensors (Shape, Gather, Concat, Reshape), where torch.export loses sight
+of them: what is read from a tensor is data. So small constants, and what is computed of them and
+of shapes, are held as `Sizes` while the graph runs; they become tensors where an operator that has
+no rule here takes them.
 """
 
 from __future__ import annotations

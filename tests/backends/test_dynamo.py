@@ -19,7 +19,7 @@ from mojoaccel.errors import MojoaccelError
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 INTERPRETED = {"target": "reference"}
-"""Options of tests about what is compiled when: PyTorch runs the traced graphs, nothing is built."""
+"""For tests of what is compiled when: PyTorch runs the traced graphs, nothing is built."""
 
 
 @pytest.fixture(autouse=True)

@@ -269,8 +269,7 @@ def test_target_mixin(monkeypatch):
     assert skill.get_default_device_with_mojo_max() == "mojo"
     for count, length in ((2, 7), (1, 33)):
         ids = torch.randint(0, 30522, (count, length))
-        ones = torch.ones_like(ids)
-        inputs = {"input_ids": ids, "attention_mask": ones, "token_type_ids": 0 * ones}
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         found = skill.process_with_mojo_max(inputs, "text")
         expected = skill.process_with_pytorch(inputs)
         assert found["backend"] == "mojo" and not found["simulated"] and found["seconds"] > 0
