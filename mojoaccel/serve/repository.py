@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mojoaccel.errors import MojoaccelError, error
+from mojoaccel.serve.copies import Copies
 from mojoaccel.serve.model import ServedModel, open_model
 from mojoaccel.serve.options import ServeOptions
 from mojoaccel.serve.refusal import bad
@@ -110,7 +109,7 @@ class Repository:
         self._latest: dict[str, ServedModel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._lock = asyncio.Lock()
-        self._copies = tempfile.TemporaryDirectory(prefix="mojoaccel-serve-")
+        self._copies = Copies()
 
     def look(self) -> None:
         """Fill the entries from the paths.
@@ -232,7 +231,7 @@ class Repository:
             self._drop(entry, "stopped")
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._copies.cleanup()
+        self._copies.close()
 
     def _discover_stamps(self) -> None:
         self._discover()
@@ -281,20 +280,10 @@ class Repository:
     def _open(self, entry: Entry) -> ServedModel:
         path = entry.path
         if self.options.watch and path.is_dir():
-            path = self._private_copy(path)
+            path = self._copies.add(path)
         if self._check is not None:
             self._check(path)
         return open_model(path, entry.name, entry.version, self.options)
-
-    def _private_copy(self, path: Path) -> Path:
-        """Copy what is mapped, so that nobody can change it while it runs."""
-        target = Path(tempfile.mkdtemp(dir=self._copies.name))
-        skipped = shutil.ignore_patterns("check", "mojo", "include")
-        try:
-            shutil.copytree(path, target, dirs_exist_ok=True, ignore=skipped)
-        except (OSError, shutil.Error) as e:
-            raise error("MA601", f"{path.name} cannot be read: {e}") from e
-        return target
 
     def _drop(self, entry: Entry, reason: str) -> None:
         if entry.model is not None:
@@ -305,8 +294,7 @@ class Repository:
     def _retire(self, model: ServedModel) -> None:
         async def close() -> None:
             await model.close()
-            if Path(self._copies.name) in model.path.parents:
-                shutil.rmtree(model.path, ignore_errors=True)
+            self._copies.drop(model.path)
 
         task = asyncio.get_running_loop().create_task(close())
         self._tasks.add(task)
