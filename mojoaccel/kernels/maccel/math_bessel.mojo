@@ -319,10 +319,11 @@ def second_kind_middle[order: Int, w: SIMDLength](x: SIMD[F, w]) -> SIMD[F, w]:
     var l = log(0.5 * x) + EULER
     comptime if order == 1:
         l -= 1
-    var r = (l * lowest - 2 * series) / norm
+    # `here` is J0 before scaling.
+    var r = l * lowest - 2 * series
     comptime if order == 1:
-        r -= 1 / x
-    return r * (2 / PI)
+        r = l * lowest - series - here / x
+    return r / norm * (2 / PI)
 
 
 @always_inline
