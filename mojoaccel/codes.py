@@ -81,7 +81,7 @@ CODES: dict[str, ErrorInfo] = {
         "model-not-found",
         _E.USAGE,
         "The model argument names no file, factory, folder or configured model.",
-        "pass file.py:factory, a .pt2 file, a Hugging Face folder, or a name from mojoaccel.toml",
+        "pass file.py:factory, a .pt2 or .onnx file, a Hugging Face folder, or a configured name",
     ),
     "MA202": ErrorInfo(
         "export-failed",

@@ -194,6 +194,11 @@ def _dominates(a: Size, b: Size) -> bool:
     return all(c > 0 and all(atom.isidentifier() for atom in m) for m, c in difference)
 
 
+def counts_from_end(size: Size) -> bool:
+    """Whether a position is below zero for all dims, as ``-n`` is: it counts from the end."""
+    return size != 0 and _dominates(0, size)
+
+
 def _max_parts(size: Size) -> list[Size]:
     """Return the operands of a maximum, or the size itself."""
     text = str(size)

@@ -26,6 +26,7 @@ class Forms(nn.Module):
         written[:, k[0] % length] = 0.5
         positions = torch.arange(n)
         return [
+            torch.arange(64.0)[-n:] * x[:, 0],
             x.sort(1),
             x.argsort(dim=0, stable=True),
             x.topk(3, 1),

@@ -146,8 +146,8 @@ def run_steps[
 ):
     """Runs the time loop; the state holds two hidden buffers, the first one initialised.
 
-    With pairs each thread rounds the whole hidden state to bfloat16 once a step, which takes a
-    hundredth of the time of the product; what the cell reads and keeps is not rounded.
+    With pairs each thread rounds the whole hidden state to bfloat16 once a step, little beside the
+    product; what the cell reads and keeps is not rounded.
 
     Parameters:
         acc: Type of values and sums.
