@@ -116,6 +116,12 @@ def read_dynamic_shapes(example: Example, shapes: Any) -> dict[str, dict[int, Di
     bound = inspect.signature(example.module.forward).bind(*example.args, **example.kwargs)
     arguments = dict(bound.arguments)
     if not isinstance(shapes, Mapping):
+        if len(shapes) != len(arguments):
+            raise error(
+                "MA903",
+                f"dynamic_shapes has {len(shapes)} entries for {len(arguments)} arguments",
+                notes=[f"arguments: {', '.join(arguments)}"],
+            )
         shapes = dict(zip(arguments, shapes, strict=True))
     found: dict[str, dict[int, Dim]] = {}
     for name, value in arguments.items():
