@@ -21,6 +21,7 @@ from mojoaccel.cache import Cache
 from mojoaccel.engines.max import stages as max_stages
 from mojoaccel.errors import Diagnostic, error
 from mojoaccel.job import Job, Request
+from mojoaccel.log import log
 from mojoaccel.placing import writing
 from mojoaccel.stages import Stage
 
@@ -115,6 +116,8 @@ class Compiler:
                     self.starting(stage.name)
                     row = self._run(stage, job, request)
                     report.stages.append(row)
+                    if stage.name == "detect":
+                        log.info("target %s", job.target)
                     self.finished(row)
             finally:
                 report.warnings += job.warnings

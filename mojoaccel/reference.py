@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ from typing import Any
 from mojoaccel.artifact.manifest import FileSpec, Manifest
 from mojoaccel.errors import error
 from mojoaccel.ir.text import parse_traced
+from mojoaccel.log import log
 from mojoaccel.packaging import spec_of
 from mojoaccel.runtime.session import Session
 from mojoaccel.runtime.tensors import as_array, as_tensor
 from mojoaccel.weights import StoredWeights
-
-log = logging.getLogger("mojoaccel")
 
 
 class ReferenceSession(Session):

@@ -7,18 +7,47 @@ import contextlib
 import json
 import logging
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-log = logging.getLogger("mojoaccel")
+from mojoaccel.log import log, log_command
+
+LONGEST_LINE = 1 << 24
+"""Bytes of a line that a command may print."""
 
 
-def command_line(*args: object) -> list[str]:
-    """Return the command line of one of our commands."""
-    return [sys.executable, "-m", "mojoaccel", *(str(a) for a in args)]
+async def start(*args: object) -> tuple[asyncio.subprocess.Process, asyncio.Task[str]]:
+    """Start one of our commands in a process group of its own.
+
+    Returns:
+        The process, and what reads its stderr: the end of it is the result. What the command
+        detects and runs is noted in this process's log, if that is shown.
+    """
+    line = [sys.executable, "-m", "mojoaccel", *(str(a) for a in args)]
+    log_command(line)
+    shown = log.isEnabledFor(logging.INFO)
+    process = await asyncio.create_subprocess_exec(
+        *line,
+        *(["--verbose"] if shown else []),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        limit=LONGEST_LINE,
+    )
+    assert process.stderr is not None
+    return process, asyncio.create_task(_read_log(process.stderr))
+
+
+async def _read_log(stream: asyncio.StreamReader) -> str:
+    """Note each line; return the last ones."""
+    last = b""
+    async for line in stream:
+        last = (last + line)[-2000:]
+        log.info("%s", line.decode(errors="replace").rstrip().removeprefix(f"{log.name}: "))
+    return last.decode(errors="replace").strip()
 
 
 async def run_json(*args: object) -> dict[str, Any]:
@@ -26,25 +55,21 @@ async def run_json(*args: object) -> dict[str, Any]:
 
     Cancelling this stops the command and whatever it started: the compiler, too.
     """
-    line = command_line(*args, "--json")
-    log.info("%s", shlex.join(line))
-    process = await asyncio.create_subprocess_exec(
-        *line,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
+    process, log_end = await start(*args, "--json")
+    assert process.stdout is not None
     try:
-        out, err = await process.communicate()
+        out = await process.stdout.read()
+        text = await log_end
+        await process.wait()
     except asyncio.CancelledError:
         await stop(process)
+        log_end.cancel()
         raise
     try:
         document: dict[str, Any] = json.loads(out)
     except json.JSONDecodeError:
-        text = err.decode(errors="replace").strip() or f"exit {process.returncode}"
-        document = {"ok": False, "diagnostics": [{"code": "MA999", "message": text[-2000:]}]}
+        message = text or f"exit {process.returncode}"
+        document = {"ok": False, "diagnostics": [{"code": "MA999", "message": message}]}
     log.info("exit %s", process.returncode)
     return document
 

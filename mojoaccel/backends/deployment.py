@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import shlex
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from mojoaccel.backends import client
-from mojoaccel.backends.commands import command_line, failure_text, stop
+from mojoaccel.backends.commands import failure_text, start, stop
 from mojoaccel.backends.environment import ModularEnvironment
 from mojoaccel.backends.models import is_artifact, model_source
 from mojoaccel.backends.mojo import MojoBackend, option_words
 from mojoaccel.backends.results import CompilationResult, DeploymentResult
-
-log = logging.getLogger("mojoaccel")
 
 
 @dataclass
@@ -117,21 +113,15 @@ class MaxBackend:
 
     async def _serve(self, place: str, model_id: str, words: list[str]) -> DeploymentResult:
         ports = ("--port", 0, "--grpc-port", -1)
-        line = command_line("deploy", place, "--name", model_id, *ports, "--json", *words)
-        log.info("%s", shlex.join(line))
-        process = await asyncio.create_subprocess_exec(
-            *line,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        line = ("deploy", place, "--name", model_id, *ports, "--json", *words)
+        process, log_end = await start(*line)
         assert process.stdout is not None
         try:
             told = await process.stdout.readline()
             document = await _document(told, process)
         except asyncio.CancelledError:
             await stop(process)
+            log_end.cancel()
             raise
         if not document.get("ok"):
             await stop(process)

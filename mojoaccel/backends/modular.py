@@ -11,7 +11,7 @@ from mojoaccel.backends.commands import failure_text, run_json
 from mojoaccel.backends.deployment import MaxBackend
 from mojoaccel.backends.environment import ModularEnvironment
 from mojoaccel.backends.models import is_artifact, model_source
-from mojoaccel.backends.mojo import MojoBackend, warn_once
+from mojoaccel.backends.mojo import MojoBackend, option_words, warn_once
 from mojoaccel.backends.results import CompilationResult, DeploymentResult
 
 MEGABYTE = 1 << 20
@@ -91,8 +91,10 @@ class ModularBackend:
         words: list[object] = [model_source(model_id), "--vs", "eager"]
         if is_artifact(model_source(model_id)) and "model" not in kwargs:
             words[-1] = "none"
+        if self.env.mojo is not None:
+            words += ["--mojo", self.env.mojo]
         for name, value in kwargs.items():
-            words += [f"--{name.replace('_', '-')}", value]
+            words += option_words(name, value)
         report = await run_json("bench", *words)
         if not report.get("ok"):
             raise RuntimeError(failure_text(report))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from mojoaccel.backends.environment import ModularEnvironment
 from mojoaccel.backends.models import model_source
 from mojoaccel.backends.results import CompilationResult
 
-log = logging.getLogger("mojoaccel")
 _warned: set[str] = set()
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mojoaccel.bench.machine import process_seconds
+from mojoaccel.log import log_command
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -49,10 +50,12 @@ class WorkerProcess:
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
         environment["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")
         command = [sys.executable, "-m", "mojoaccel.bench.worker"]
+        command += [str(their_end), str(their_out), str(folder)]
+        log_command(command)
         with log.open("ab") as output:
             self.started = time.monotonic()
             self._process = subprocess.Popen(
-                [*command, str(their_end), str(their_out), str(folder)],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

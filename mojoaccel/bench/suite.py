@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mojoaccel.log import log_command
+
 if TYPE_CHECKING:
     from mojoaccel.driver import Report
 
@@ -112,6 +114,7 @@ def names(file: Path) -> list[str]:
 def run_child(name: str, options: SuiteOptions) -> dict[str, Any]:
     """Measure one model in a process group of its own; stop it at a limit."""
     command = [sys.executable, "-m", "mojoaccel.bench.suite", json.dumps(asdict(options)), name]
+    log_command(command)
     with tempfile.TemporaryDirectory(prefix="mojoaccel-suite-") as folder:
         out, log = Path(folder) / "out.json", Path(folder) / "log.txt"
         environment = {**os.environ, "TMPDIR": folder}

@@ -52,7 +52,7 @@ app.add_typer(cache.app, name="cache")
 def main() -> NoReturn:
     """Run the command line and leave the process with the right exit code."""
     args = sys.argv[1:]
-    console = Console(json="--json" in args, verbose="--verbose" in args)
+    console = Console(json="--json" in args, verbose=not {"--verbose", "-v"}.isdisjoint(args))
     name = next((a for a in args if not a.startswith("-")), "mojoaccel")
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(_guarded(console, name, args))

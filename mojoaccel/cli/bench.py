@@ -21,7 +21,9 @@ TOOLS = (
     *("server", "clients", "rate", "shape", "wire", "api_key_file", "tls_ca"),
 )
 """Parameters that choose another measurement, or belong to one."""
-COMPILE_OPTIONS = ("optimization", "dtype", "dynamic", "target", "engine", "verbose", "json")
+COMPILE_OPTIONS = (
+    *("optimization", "dtype", "dynamic", "target", "engine", "mojo", "verbose", "json"),
+)
 
 
 def bench_command(
@@ -68,6 +70,9 @@ def bench_command(
     target: Annotated[str | None, typer.Option(help="Target to compile a MODEL for.")] = None,
     engine: Annotated[
         str | None, typer.Option(metavar="mojo|max", help="What compiles a MODEL (default mojo).")
+    ] = None,
+    mojo: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The compiler to use for a MODEL.")
     ] = None,
     fail_under: Annotated[
         float | None,
@@ -134,7 +139,9 @@ def bench_command(
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on stdout.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show commands, tracebacks.")
+    ] = False,
 ) -> None:
     """Time ARTIFACT or MODEL against PyTorch and others, each in a process of its own."""
     given = {k.replace("_", "-"): v for k, v in locals().items() if k not in TOOLS}

@@ -26,7 +26,7 @@ class Console:
 
     Attributes:
         json: Print one JSON document at the end and no progress.
-        verbose: Show tracebacks and details.
+        verbose: Show tracebacks, what is detected, and every command that is run.
     """
 
     def __init__(self, *, json: bool = False, verbose: bool = False) -> None:
@@ -37,6 +37,10 @@ class Console:
         self.terminal = sys.stderr.isatty() and not dumb
         self.color = self.terminal and not environment("NO_COLOR")
         self._rich: Any = None
+        if verbose:
+            from mojoaccel.log import log_to_stderr
+
+            log_to_stderr()
 
     def say(self, text: str, style: str = "") -> None:
         """Print a line for people, on stderr."""

@@ -72,7 +72,9 @@ def deploy_command(
     once: Annotated[bool, typer.Option("--once", help="Start, check, stop.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Only check the options.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One line with the address.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show commands, tracebacks.")
+    ] = False,
 ) -> None:
     """Serve ARTIFACTs over the Open Inference Protocol v2 and the OpenAI API."""
     if engine not in ("local", "mojo", "max", "ray"):

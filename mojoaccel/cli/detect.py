@@ -16,12 +16,13 @@ def detect_command(
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on stdout.")
     ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show commands.")] = False,
 ) -> None:
     """Show the machine and the toolchain as mojoaccel sees them, and the target string."""
     from mojoaccel.doctor.inventory import take_inventory
     from mojoaccel.doctor.report import wrap
 
-    console = Console(json=json)
+    console = Console(json=json, verbose=verbose)
     with console.working() as show:
         show("looking at the machine")
         found = take_inventory(target, mojo)

@@ -49,9 +49,10 @@ def doctor_command(
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on stdout.")
     ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show commands.")] = False,
 ) -> None:
     """Say what is wrong with the installation, and what to do about it."""
-    console = Console(json=json)
+    console = Console(json=json, verbose=verbose)
     if explain is not None:
         _explain(console, explain)
         return

@@ -30,7 +30,9 @@ def run_command(
         str | None, typer.Option(metavar="mojo|max", help="Refuse an artifact of another engine.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show commands, tracebacks.")
+    ] = False,
 ) -> None:
     """Run ARTIFACT once, or repeat its verification. PyTorch is not needed."""
     from mojoaccel.loading import require_engine

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mojoaccel.errors import MojoaccelError
+from mojoaccel.log import log
 from mojoaccel.products import Target
 from mojoaccel.targets.cpu import describe_cpu, describe_memory
 from mojoaccel.targets.features import feature_table
@@ -35,6 +36,7 @@ def take_inventory(target: str = "cpu", mojo: str | None = None) -> dict[str, An
         if target != "cpu":
             raise
         problem = e.diagnostics[0].message
+    log.info("target %s", found or problem)
     theirs = _compiler_target(mojo)
     cpu = describe_cpu(machine)
     nvidia = read_gpus()

@@ -16,6 +16,7 @@ import numpy as np
 
 from mojoaccel.artifact.manifest import Manifest
 from mojoaccel.errors import error
+from mojoaccel.log import log_command
 from mojoaccel.paths import cache_root
 from mojoaccel.runtime.max_model import require_max
 from mojoaccel.runtime.max_process import arrays_at, place
@@ -46,8 +47,10 @@ class MaxSession(Session):
         self._replies, theirs_out = os.pipe()
         passed = (self._shared, theirs_in, theirs_out)
         command = [sys.executable, "-m", "mojoaccel.runtime.max_process", str(folder)]
+        command += [str(n) for n in (threads, *passed)]
+        log_command(command)
         self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-            [*command, *(str(n) for n in (threads, *passed))],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mojoaccel.config import environment
 from mojoaccel.errors import MojoaccelError, error
+from mojoaccel.log import log, log_command
 from mojoaccel.paths import cache_root
 from mojoaccel.toolchain.identify import Identity, behind, has_library, identify
 
@@ -155,7 +156,9 @@ def find_compiler(chosen: str | None = None, seconds: float | None = None) -> Mo
     for path, origin in candidates(chosen):
         found = identify(path)
         if found.kind == "modular":
-            return probe(path, origin, seconds)
+            compiler = probe(path, origin, seconds)
+            log.info("found %s at %s (%s)", compiler.identity, compiler.path, origin)
+            return compiler
         others.append(found)
     texts = list(dict.fromkeys(o.explanation for o in others))
     if any(o.kind != "broken" for o in others):
@@ -255,6 +258,7 @@ def run(
         MojoaccelError: MA101, the program cannot be started.
         KeyboardInterrupt: Passed on, as any exception, after the program was stopped.
     """
+    log_command(command)
     try:
         process = subprocess.Popen(
             list(command),

@@ -214,6 +214,40 @@ def test_without_the_sdk_everything_is_simulated(
 
 
 @pytest.mark.mojo
+def test_log_tells_what_is_detected_and_run(
+    env: ModularEnvironment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    register_model("small", factory)
+
+    async def main() -> None:
+        with caplog.at_level("INFO", "mojoaccel"):
+            made = await MojoBackend(env).compile_model("small", tmp_path / "small.maccel")
+        assert made.success, made.error_message
+
+    asyncio.run(main())
+    said = [r.getMessage() for r in caplog.records]
+    assert all(r.name == "mojoaccel" for r in caplog.records)
+    ours = next(i for i, s in enumerate(said) if s.startswith("runs ") and " compile " in s)
+    inside = said[ours + 1 :]  # what the command detected and ran in its own process
+    assert any(s.startswith("target cpu:") for s in inside)
+    assert any(s.startswith("found mojo 1.2.0 ") for s in inside)
+    assert any(s.startswith("runs ") and s.endswith("mojo --version") for s in inside)
+    assert said[-1] == "exit 0"
+
+
+def test_a_compiler_of_ones_own_compiles_what_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    chosen = tmp_path / "mojo"
+    chosen.write_text("#!/bin/sh\nexit 0\n")
+    chosen.chmod(0o755)
+    backend = ModularBackend(ModularEnvironment(mojo=str(chosen)))
+    monkeypatch.setattr(ModularEnvironment, "mojo_available", True)
+    with pytest.raises(RuntimeError, match=f"MA10[12]: .*{chosen}"):
+        asyncio.run(backend.benchmark_modular(str(MLP), seconds=0.1))
+
+
+@pytest.mark.mojo
 @pytest.mark.slow
 def test_benchmark_and_health(env: ModularEnvironment) -> None:
     async def main() -> None:

@@ -183,3 +183,11 @@ def test_check_counts_the_operators_of_a_model_that_compiles(run):
     code, out, _ = run("compile", "m.py", "--check", "--json")
     assert code == 0
     assert json.loads(out)["operators"]["relu"] == 1
+
+
+def test_verbose_shows_detection_and_commands_on_stderr(run):
+    code, out, err = run("detect", "--verbose", "--json", "--mojo", "no/mojo")
+    assert code == 0 and json.loads(out)["command"] == "detect"
+    shown = [line for line in err.splitlines() if line.startswith("mojoaccel: ")]
+    assert any(line.startswith("mojoaccel: target cpu:") for line in shown), err
+    assert run("detect", "--json", "--mojo", "no/mojo")[2] == ""

@@ -14,6 +14,7 @@ from pathlib import Path
 from mojoaccel.engines.max.lowering import Parameter
 from mojoaccel.errors import Diagnostic, MojoaccelError, SourceLoc, error
 from mojoaccel.ir.text import print_traced
+from mojoaccel.log import log_command
 from mojoaccel.paths import cache_root
 from mojoaccel.products import TracedModel
 
@@ -55,10 +56,12 @@ def compile_graph(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "graph.ir").write_text(print_traced(traced), encoding="utf-8")
     command = [sys.executable, "-m", "mojoaccel.engines.max.worker", str(folder)]
+    command += ["check"] if check else []
+    log_command(command)
     log = folder / "max.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command + (["check"] if check else []),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
