@@ -10,13 +10,15 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from mojoaccel.serve.asgi import WHOLE, head_bytes
 from mojoaccel.serve.exchange import Exchange
-from mojoaccel.serve.handler import Handler, Request, infer_target
+from mojoaccel.serve.handler import Handler, Request, Response, infer_target
 
 MAX_HEADER = 64 << 10
 """Bytes of a request's head."""
@@ -172,11 +174,27 @@ class Connection(HttpToolsProtocol):
             self._await_next(self.timeout_keep_alive)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        cycle.scope["extensions"] = {WHOLE: partial(self._send_whole, cycle)}
         if self._exchange is None:
             super()._start_asgi_task(cycle, app)
         else:  # answers go out in the requests' order
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, app))
+
+    async def _send_whole(self, cycle: Any, response: Response, closing: bool) -> None:
+        """Send a complete answer to a request that came through ASGI."""
+        if cycle.flow.write_paused and not cycle.disconnected:
+            await cycle.flow.drain()
+        if cycle.disconnected:
+            return
+        closing = closing or not cycle.keep_alive
+        cycle.response_started = cycle.response_complete = True
+        body = () if cycle.scope["method"] == "HEAD" else response.body
+        self.transport.write(b"".join((head_bytes(response, closing), *body)))
+        cycle.message_event.set()
+        if closing:
+            self.transport.close()
+        cycle.on_response()
 
     def shutdown(self) -> None:
         """Close the connection once what is being answered is."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from mojoaccel.serve.codec import (
     refuse_unsupported,
 )
 from mojoaccel.serve.datatypes import WIRE, Array, from_numbers
+from mojoaccel.serve.keys import Keys
 from mojoaccel.serve.model import ServedModel
 from mojoaccel.serve.refusal import Refusal, bad
 from mojoaccel.serve.service import Arranged, Service
@@ -33,6 +32,8 @@ STATUS = {
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
+OPEN_METHODS = {"ServerLive", "ServerReady"}
+"""Asked by probes, which have no key."""
 CONTENTS = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -211,24 +212,28 @@ async def start_grpc(service: Service) -> tuple[Any, str]:
 
 def _handlers(service: Service) -> Any:
     calls = Calls(service)
-    keys = [hashlib.sha256(k).digest() for k in service.options.api_keys]
+    keys, none = Keys(service.options.api_keys), Keys(())
     found = {}
     described = _POOL.FindServiceByName(SERVICE)
     for method in described.methods:
         found[method.name] = grpc.unary_unary_rpc_method_handler(
-            _guarded(getattr(calls, method.name), message_class(method.output_type.name), keys),
+            _guarded(
+                getattr(calls, method.name),
+                message_class(method.output_type.name),
+                none if method.name in OPEN_METHODS else keys,
+            ),
             request_deserializer=message_class(method.input_type.name).FromString,
             response_serializer=message_class(method.output_type.name).SerializeToString,
         )
     return grpc.method_handlers_generic_handler(SERVICE, found)
 
 
-def _guarded(call: Callable[[Any], Awaitable[Any]], kind: Any, keys: list[bytes]) -> Any:
+def _guarded(call: Callable[[Any], Awaitable[Any]], kind: Any, keys: Keys) -> Any:
     """Return a call that checks the key, and answers refusals by gRPC's status."""
 
     async def answer(request: Any, context: Any) -> Any:
         try:
-            _authorize(context, keys)
+            keys.check(dict(context.invocation_metadata() or ()))
             data = await call(request)
         except Refusal as e:
             status = STATUS.get(e.status, grpc.StatusCode.INTERNAL)
@@ -238,13 +243,3 @@ def _guarded(call: Callable[[Any], Awaitable[Any]], kind: Any, keys: list[bytes]
         return json_format.ParseDict(data, kind(), descriptor_pool=_POOL)
 
     return answer
-
-
-def _authorize(context: Any, keys: list[bytes]) -> None:
-    if not keys:
-        return
-    values = dict(context.invocation_metadata() or ())
-    given = str(values.get("authorization", "")).partition(" ")[2] or values.get("x-api-key", "")
-    digest = hashlib.sha256(given.strip().encode()).digest()
-    if not sum([hmac.compare_digest(digest, k) for k in keys]):
-        raise Refusal(401, "missing or unknown API key")

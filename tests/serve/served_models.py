@@ -23,8 +23,8 @@ class Net(nn.Module):
 
 
 class Kinds(nn.Module):
-    def forward(self, i, f, b):
-        return i * 2, f + 0.5, ~b
+    def forward(self, i, f, b, h, w, s):
+        return i * 2, f + 0.5, ~b, h + 0.5, w + 0.5, s + 1
 
 
 class Slow(nn.Module):
@@ -53,7 +53,14 @@ def net():
 def kinds():
     return Example(
         Kinds(),
-        (torch.ones(3, dtype=torch.int64), torch.ones(2, 2), torch.ones(4, dtype=torch.bool)),
+        (
+            torch.ones(3, dtype=torch.int64),
+            torch.ones(2, 2),
+            torch.ones(4, dtype=torch.bool),
+            torch.ones(3, dtype=torch.float16),
+            torch.ones(3, dtype=torch.bfloat16),
+            torch.tensor(1.0),
+        ),
     )
 
 

@@ -13,11 +13,6 @@ client_http = pytest.importorskip("tritonclient.http")
 pytestmark = pytest.mark.mojo
 
 
-def vector(name, array, datatype="FP32", **parameters):
-    entry = {"name": name, "shape": list(array.shape), "datatype": datatype}
-    return entry | {"data": array.reshape(-1).tolist()}
-
-
 def infer(server, model, inputs, **more):
     return httpx.post(f"{server.url}/v2/models/{model}/infer", json={"inputs": inputs, **more})
 
@@ -65,20 +60,6 @@ def test_triton_client_infers(triton, expected, binary_in, binary_out, coding):
     )  # fmt: skip
     assert answer.get_response()["id"] == "r1"
     np.testing.assert_array_equal(answer.as_numpy("output"), expected(x))
-
-
-def test_every_kind_of_number(server):
-    inputs = [
-        vector("i", np.array([1, -2, 3]), "INT64"),
-        vector("f", np.array([[0.5, 1], [2, 3]]), "FP32"),
-        vector("b", np.array([True, False, True, False]), "BOOL"),
-    ]
-    names = [t["name"] for t in httpx.get(f"{server.url}/v2/models/kinds").json()["inputs"]]
-    assert names == ["i", "f", "b"]
-    answer = infer(server, "kinds", inputs[::-1]).json()["outputs"]
-    assert [o["data"] for o in answer] == [
-        [2, -4, 6], [1.0, 1.5, 2.5, 3.5], [False, True, False, True],
-    ]  # fmt: skip
 
 
 def test_requests_in_parallel_equal_the_request_alone(server, expected):

@@ -23,7 +23,10 @@ def test_the_page_shows_the_models(server, tmp_path):
     done = subprocess.run(line, capture_output=True, text=True, timeout=120)
     page = done.stdout
     assert '<small id="ready">ready</small>' in page, done.stderr[-2000:]
-    assert "x FP32[?,32]" in page and "i INT64[3], f FP32[2,2], b BOOL[4]" in page
+    assert (
+        "x FP32[?,32]" in page
+        and "i INT64[3], f FP32[2,2], b BOOL[4], h FP16[3], w BF16[3], s FP32[]" in page
+    )
     models = set(re.findall(r"<option value=\"(\w+)\"", page))
     assert models == set(server.models)
     assert "CONSOLE" not in done.stderr or "Uncaught" not in done.stderr
