@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.message import DecodeError
 
 from mojoaccel.errors import error
 from mojoaccel.serve.codec import (
@@ -219,27 +220,34 @@ def _handlers(service: Service) -> Any:
         found[method.name] = grpc.unary_unary_rpc_method_handler(
             _guarded(
                 getattr(calls, method.name),
+                message_class(method.input_type.name),
                 message_class(method.output_type.name),
                 none if method.name in OPEN_METHODS else keys,
             ),
-            request_deserializer=message_class(method.input_type.name).FromString,
             response_serializer=message_class(method.output_type.name).SerializeToString,
         )
     return grpc.method_handlers_generic_handler(SERVICE, found)
 
 
-def _guarded(call: Callable[[Any], Awaitable[Any]], kind: Any, keys: Keys) -> Any:
-    """Return a call that checks the key, and answers refusals by gRPC's status."""
+def _guarded(call: Callable[[Any], Awaitable[Any]], takes: Any, gives: Any, keys: Keys) -> Any:
+    """Return a call that checks the key, reads the request, and refuses by gRPC's status."""
 
-    async def answer(request: Any, context: Any) -> Any:
+    async def answer(request: bytes, context: Any) -> Any:
         try:
             keys.check(dict(context.invocation_metadata() or ()))
-            data = await call(request)
+            data = await call(_read(request, takes))
         except Refusal as e:
             status = STATUS.get(e.status, grpc.StatusCode.INTERNAL)
             await context.abort(status, e.message)
-        if isinstance(data, kind):
+        if isinstance(data, gives):
             return data
-        return json_format.ParseDict(data, kind(), descriptor_pool=_POOL)
+        return json_format.ParseDict(data, gives(), descriptor_pool=_POOL)
 
     return answer
+
+
+def _read(data: bytes, kind: Any) -> Any:
+    try:
+        return kind.FromString(data)
+    except DecodeError as e:  # gRPC itself would call it an internal error
+        raise bad(f"the request is no {kind.DESCRIPTOR.name}") from e

@@ -49,34 +49,8 @@ def test_bad_requests(triton):
         triton.infer("nobody", [given(np.zeros((1, 32), np.float32))])
 
 
-def test_values_that_do_not_come_raw(server):
-    import grpc
-    from tritonclient.grpc import service_pb2, service_pb2_grpc
-
-    with grpc.insecure_channel(server.grpc) as channel:
-        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        request = service_pb2.ModelInferRequest(model_name="net")
-        entry = request.inputs.add(name="x", datatype="FP32", shape=[1, 32])
-        entry.contents.fp32_contents.extend([0.5] * 32)
-        answer = stub.ModelInfer(request)
-    assert len(answer.raw_output_contents[0]) == 8 * 4
-
-
 def test_unload_and_load(triton):
     triton.unload_model("kinds")
     assert not triton.is_model_ready("kinds")
     triton.load_model("kinds")
     assert triton.is_model_ready("kinds")
-
-
-def test_the_descriptors_are_those_of_the_proto_file(tmp_path):
-    protoc = pytest.importorskip("grpc_tools.protoc")
-    from pathlib import Path
-
-    import mojoaccel.serve
-
-    folder = Path(mojoaccel.serve.__file__).parent
-    made = tmp_path / "made.binpb"
-    line = ["protoc", f"-I{folder}", f"--descriptor_set_out={made}", "inference.proto"]
-    assert protoc.main(line) == 0
-    assert made.read_bytes() == (folder / "inference.binpb").read_bytes()
