@@ -73,3 +73,53 @@ def test_everyone_left():
         queue.close()
 
     asyncio.run(go())
+
+
+def gathered(policy, inputs):
+    """Submit inputs while an instance is busy; return the shapes of the runs they ended in."""
+    shapes, held = [], Held()
+
+    def run(arrays):
+        held.let.wait(30)
+        shapes.append([a.shape for a in arrays])
+        return [arrays[0] * 2]
+
+    async def go():
+        queue = Batcher([Instance(run)], policy, Statistics())
+        first = queue.submit([np.zeros((1, 3), np.float32)] * 2)
+        answers = [queue.submit(i) for i in inputs]
+        held.let.set()
+        await first
+        for given, answer in zip(inputs, answers, strict=True):
+            np.testing.assert_array_equal((await answer)[0], given[0] * 2)
+        queue.close()
+
+    asyncio.run(go())
+    return shapes[1:]
+
+
+def pairs(*shapes):
+    """Return requests of two inputs each, with values of their own."""
+    rng = np.random.default_rng(0)
+    return [[rng.standard_normal(s), rng.standard_normal(s)] for s in shapes]
+
+
+def test_only_shapes_that_agree_are_joined():
+    """Lengths 5 and 7 never meet in a batch, and none is larger than allowed."""
+    asked = pairs((1, 5), (2, 7), (1, 5), (3, 7), (4, 5), (1, 7), (3, 5))
+    runs = gathered(BatchPolicy(rows=6), asked)
+    assert sorted(r[0] for r in runs) == [(3, 5), (6, 5), (6, 7)]
+    assert all(a == b for a, b in runs)
+
+
+def test_one_input_that_differs_keeps_requests_apart():
+    asked = [
+        [np.ones((1, 4)), np.ones((1, 8))],
+        [np.ones((1, 4)), np.ones((1, 9))],
+        [np.ones((1, 4)), np.ones((1, 8))],
+    ]
+    assert gathered(BatchPolicy(rows=8), asked) == [[(2, 4), (2, 8)], [(1, 4), (1, 9)]]
+
+
+def test_without_a_batch_axis_everyone_runs_alone():
+    assert len(gathered(BatchPolicy(), pairs((2, 2), (2, 2), (2, 2)))) == 3
