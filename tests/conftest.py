@@ -1,9 +1,23 @@
 """Options and fixtures that all tests share."""
 
+import contextlib
+import io
 import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+
+class Done(NamedTuple):
+    """What a command left: its exit code and what it wrote."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,3 +37,29 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = tmp_path_factory.mktemp("cache")
     os.environ["MOJOACCEL_CACHE_DIR"] = str(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def command_line() -> Callable[..., Done]:
+    """Run a command as `mojoaccel` would, in this process, which has imported torch already."""
+
+    def call(*args: object, env: Mapping[str, str] | None = None) -> Done:
+        from mojoaccel.cli import main
+
+        out, err = io.StringIO(), io.StringIO()
+        terminate = signal.getsignal(signal.SIGTERM)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["mojoaccel", *map(str, args)])
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            try:
+                with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                    main()
+            except SystemExit as e:
+                code = e.code
+            finally:
+                signal.signal(signal.SIGTERM, terminate)
+        assert isinstance(code, int)
+        return Done(code, out.getvalue(), err.getvalue())
+
+    return call

@@ -1,10 +1,7 @@
 """One small model and one wide one, compiled once by the real pipeline."""
 
-import os
 import shutil
-import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,26 +12,17 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 
-def _compile(cache, place, model, *options):
-    """Compile a model into `place` with the command line, as a user would."""
-    command = [sys.executable, "-m", "mojoaccel", "compile", str(model)]
-    env = {**os.environ, "MOJOACCEL_CACHE_DIR": str(cache)}
-    done = subprocess.run(
-        [*command, "-o", str(place), *options],
-        env=env,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, done.stderr
-    return place
-
-
 @pytest.fixture(scope="session")
-def compile_to(shared_cache):
-    """A function that compiles a model with further options."""
-    return partial(_compile, shared_cache)
+def compile_to(shared_cache, command_line):
+    """A function that compiles a model into a place with further options."""
+    cache = {"MOJOACCEL_CACHE_DIR": str(shared_cache)}
+
+    def compile_model(place, model, *options):
+        done = command_line("compile", model, "-o", place, *options, env=cache)
+        assert done.returncode == 0, done.stderr
+        return place
+
+    return compile_model
 
 
 @pytest.fixture(scope="session")

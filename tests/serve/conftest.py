@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,16 +17,12 @@ def command(*args):
 
 
 @pytest.fixture(scope="session")
-def artifacts(tmp_path_factory):
+def artifacts(tmp_path_factory, command_line):
     """A folder with the artifacts of `served_models`."""
     folder = tmp_path_factory.mktemp("artifacts")
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     for name in ("add", "net", "kinds", "slow"):
-        target = folder / f"{name}.maccel"
-        done = subprocess.run(
-            command("compile", f"{HERE / 'served_models.py'}:{name}", "-o", target),
-            env=env, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        model = f"{HERE / 'served_models.py'}:{name}"
+        done = command_line("compile", model, "-o", folder / f"{name}.maccel")
         assert done.returncode == 0, done.stderr
     return folder
 
