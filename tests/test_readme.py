@@ -1,16 +1,26 @@
-"""The README's Python runs as it stands, for a small module and the folder of MiniLM."""
+"""The README's Python runs as it stands, its commands have the options they are shown with."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S)
+
+COMMANDS = [
+    line
+    for file in (README, ROOT / "examples" / "README.md")
+    for block in re.findall(r"^```(?:sh|console)\n(.*?)^```", file.read_text("utf-8"), re.M | re.S)
+    for line in block.splitlines()
+    if line.startswith("mojoaccel ")
+]
 
 
 def test_there_are_snippets() -> None:
@@ -31,3 +41,14 @@ def test_snippet_runs(snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     exec(compile(snippet, str(README), "exec"), given)
     if "y" in given:
         torch.testing.assert_close(given["y"], given["module"](given["x"]).detach())  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_command_has_its_options(line: str) -> None:
+    import typer
+
+    from mojoaccel.cli.app import app
+
+    name, *args = shlex.split(line, comments=True)[1:]
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands[name].make_context(name, args)  # parses, and runs nothing
