@@ -1,14 +1,14 @@
-"""The command line without a compile: exact text, exit codes, start-up time."""
+"""The command line without a compile: exact text, exit codes, what it loads."""
 
 import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
-HELP_SECONDS = 0.3
+# `--help` is to answer within 0.3 s; 165 modules take 0.12 s, and tests do not time.
+HELP_MODULES = 220
 
 
 @pytest.fixture
@@ -32,16 +32,11 @@ def run(tmp_path):
     return call
 
 
-def test_help_is_quick_and_loads_nothing_heavy(run):
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        code, out, err = run("--help")
-        seconds.append(time.perf_counter() - began)
+def test_help_loads_nothing_heavy(run):
+    code, out, err = run("--help")
     assert (code, err) == (0, "")
     for command in ("compile", "run", "detect", "cache"):
         assert f"  {command}" in out
-    assert min(seconds) < HELP_SECONDS, seconds
     loaded = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "mojoaccel", "--help"],
         capture_output=True,
@@ -50,6 +45,7 @@ def test_help_is_quick_and_loads_nothing_heavy(run):
     modules = {line.rsplit("|", 1)[-1].strip() for line in loaded.splitlines()}
     assert "typer" in modules
     assert not modules & {"torch", "numpy", "rich", "transformers"}
+    assert len(modules) < HELP_MODULES
 
 
 def test_version(run):

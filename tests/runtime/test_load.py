@@ -190,21 +190,18 @@ def test_paths_may_hold_any_character(small, tmp_path):
         assert call(session).shape == (2, 5)
 
 
-def test_the_runtime_loads_quickly_and_without_the_compiler_side():
-    program = "import mojoaccel.runtime.session, sys; print(*sys.modules)"
-    command = [sys.executable, "-X", "importtime", "-c", program]
-    seconds, modules = [], set()
-    for _ in range(5):
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        modules = set(done.stdout.split())
-        times = {
-            line.split("|")[2].strip(): int(line.split("|")[1])
-            for line in done.stderr.splitlines()
-            if line.startswith("import time:") and "cumulative" not in line
-        }
-        seconds.append((times["mojoaccel.runtime.session"] - times["numpy"]) / 1e6)
-    assert min(seconds) < 0.1, seconds
-    assert not modules & {"torch", "typer", "rich", "mojoaccel.trace", "mojoaccel.toolchain"}
+def test_the_runtime_loads_numpy_little_else_and_nothing_of_the_compiler_side():
+    program = (
+        "import numpy, sys; before = set(sys.modules); import mojoaccel.runtime.session;"
+        "print(*(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    modules = set(done.stdout.split())
+    assert "mojoaccel.runtime.session" in modules
+    packages = {name.split(".")[0] for name in modules} - sys.stdlib_module_names
+    assert packages == {"mojoaccel"}
+    assert not modules & {"mojoaccel.trace", "mojoaccel.toolchain"}
+    assert len(modules) < 60, "each costs time at every start"
 
 
 @pytest.mark.slow
