@@ -18,6 +18,7 @@ from mojoaccel.artifact.assemble import (
     add_weights,
     write_manifest,
 )
+from mojoaccel.artifact.host import architecture
 from mojoaccel.artifact.manifest import FileSpec, Manifest, TensorSpec
 from mojoaccel.config import options_key
 from mojoaccel.errors import MojoaccelError
@@ -40,7 +41,16 @@ def package(job: Job) -> Artifact:
     folder = job.work / "package"
     traced: TracedModel = job.products["trace"]
     plan: Plan = job.products["optimize"]
-    manifest = assemble(job, folder, weight_sources(job, traced, plan))
+    return prove(job, folder, assemble(job, folder, weight_sources(job, traced, plan)))
+
+
+def prove(job: Job, folder: Path, manifest: Manifest) -> Artifact:
+    """Compare an assembled artifact with PyTorch, and put the proof into it.
+
+    Raises:
+        MojoaccelError: As `package`.
+    """
+    traced: TracedModel = job.products["trace"]
     task = served_task(job)
     found = check(job, traced, folder)
     kept = [
@@ -109,24 +119,12 @@ def describe(
     job: Job, traced: TracedModel, plan: Plan, library: FileSpec, weights: FileSpec
 ) -> Manifest:
     """Write down what the artifact is, before it is verified."""
-    from mojoaccel import __version__
-
     target, options = job.target, job.request.options
-    return Manifest(
-        name=traced.graph.name,
-        target=str(target),
+    return replace(
+        describe_model(job, traced, library, weights, job.compiler.identity),
         arch=target.arch,
-        system="linux",
         required_features=target.required_features,
-        library=library,
-        weights=weights,
-        inputs=tuple(spec_of(v) for v in traced.signature.inputs),
-        outputs=tuple(spec_of(v) for v in traced.signature.outputs),
-        dims={d.name: (d.min, d.max) for d in traced.graph.dims},
-        in_tree=traced.signature.in_tree,
-        out_tree=traced.signature.out_tree,
         states=len(traced.states),
-        producer={"mojoaccel": __version__, "compiler": job.compiler.identity},
         options={
             "dtype": options.trace.dtype,
             "optimization": options.optimize.optimization,
@@ -136,7 +134,30 @@ def describe(
         },
         passes=plan.passes,
         kernels=job.products["emit"].kernels,
-        threads=options.package.threads,
+    )
+
+
+def describe_model(
+    job: Job, traced: TracedModel, library: FileSpec, weights: FileSpec, compiler: str
+) -> Manifest:
+    """Write down what an artifact of any engine is that runs on machines like this one."""
+    from mojoaccel import __version__
+
+    return Manifest(
+        name=traced.graph.name,
+        target=str(job.target),
+        arch=architecture(),
+        system="linux",
+        required_features=(),
+        library=library,
+        weights=weights,
+        inputs=tuple(spec_of(v) for v in traced.signature.inputs),
+        outputs=tuple(spec_of(v) for v in traced.signature.outputs),
+        dims={d.name: (d.min, d.max) for d in traced.graph.dims},
+        in_tree=traced.signature.in_tree,
+        out_tree=traced.signature.out_tree,
+        producer={"mojoaccel": __version__, "compiler": compiler},
+        threads=job.request.options.package.threads,
     )
 
 
@@ -148,7 +169,7 @@ def spec_of(value: Value) -> TensorSpec:
 
 def runs_here(target: Target) -> bool:
     """Whether this machine can run code for `target`."""
-    from mojoaccel.artifact.host import architecture, usable_flags
+    from mojoaccel.artifact.host import usable_flags
 
     missing = set(target.required_features) - usable_flags()
     return target.arch == architecture() and not missing

@@ -38,7 +38,10 @@ def test_snippet_runs(snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     else:
         given = {"module": nn.Linear(4, 3).eval(), "x": torch.randn(2, 4)}
     monkeypatch.chdir(tmp_path)
+    Path("examples").symlink_to(README.parent / "examples")
     exec(compile(snippet, str(README), "exec"), given)
+    if "output" in given:
+        assert given["output"].shape == (3, 10)  # type: ignore[attr-defined]
     if "y" in given:
         torch.testing.assert_close(given["y"], given["module"](given["x"]).detach())  # type: ignore[operator]
 

@@ -1,6 +1,7 @@
 """Compiles and judges one model of a suite, in this process; prints the result as a line of JSON.
 
-Run by the sweep: ``python -m tests.models.one SUITE NAME [--dynamic|--sequence] [--threads N]``.
+Run by the sweep: ``python -m tests.models.one SUITE NAME [--dynamic|--sequence] [--dynamo]
+[--threads N]``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import resource
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -100,8 +102,37 @@ def processor_seconds() -> float:
     return sum(u.ru_utime + u.ru_stime for u in usages)
 
 
+def through_dynamo(module: Any, threads: int) -> tuple[Callable[..., Any], list[Any]]:
+    """Return what ``torch.compile`` makes of a module, and the graphs that it captures.
+
+    A graph that would run eager is an error, as with ``fullgraph=True``; breaks are allowed.
+    """
+    import torch
+    import torch._dynamo
+
+    from mojoaccel.backends.dynamo import mojoaccel_backend
+
+    torch._dynamo.config.allow_rnn = True  # else dynamo itself leaves recurrent models eager
+    graphs: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        options = {"threads": threads, "verify": False}
+        made: Any = mojoaccel_backend(graph, inputs, options=options)
+        made.strict = True
+        graphs.append(made)
+        return made
+
+    return torch.compile(module, backend=backend), graphs
+
+
 def measure(
-    suite: str, name: str, *, dynamic: bool, threads: int, sequence: bool = False
+    suite: str,
+    name: str,
+    *,
+    dynamic: bool,
+    threads: int,
+    sequence: bool = False,
+    dynamo: bool = False,
 ) -> dict[str, Any]:
     """Compile one model and judge its answers."""
     import torch
@@ -122,16 +153,24 @@ def measure(
             return {"status": "skip", "reason": ["it takes no sequence"]}
         shapes, _ = sequence_shapes(tuple(args), lengths, shapes)
     result: dict[str, Any] = {"status": "pass"}
+    graphs: list[Any] = []
     start, before = time.perf_counter(), processor_seconds()
     try:
-        session = mojoaccel.compile(
-            module,
-            tuple(args),
-            kwargs,
-            dynamic_shapes=shapes if dynamic or sequence else None,
-            threads=threads,
-            verify=False,
-        )
+        if dynamo:
+            call, graphs = through_dynamo(module, threads)
+            with torch.no_grad():
+                call(*args, **(kwargs or {}))
+            if not graphs:
+                return {"status": "fail", "stage": "compile", "reason": ["no graph was captured"]}
+        else:
+            call = mojoaccel.compile(
+                module,
+                tuple(args),
+                kwargs,
+                dynamic_shapes=shapes if dynamic or sequence else None,
+                threads=threads,
+                verify=False,
+            )
     except MojoaccelError as problem:
         messages = [d.message for d in problem.diagnostics]
         return {"status": "fail", "stage": "compile", "code": problem.code, "reason": messages}
@@ -148,9 +187,9 @@ def measure(
         sets = {n: resized(tuple(args), axes, n) for n in BATCHES}
     if sequence:
         sets = {int(100 * share): shortened(tuple(args), lengths, share) for share in SHARES}
-    with torch.no_grad(), session:
+    with torch.no_grad():
         for batch, inputs in sets.items():
-            verdict = judge(module, inputs, dict(kwargs or {}), session(*inputs, **(kwargs or {})))
+            verdict = judge(module, inputs, dict(kwargs or {}), call(*inputs, **(kwargs or {})))
             for key in ("error", "own"):
                 known = [v for v in (result.get(key), getattr(verdict, key)) if v is not None]
                 result[key] = max(known, default=None)
@@ -159,6 +198,7 @@ def measure(
                 where = f" at batch {batch}" if dynamic else ""
                 where = f" at {batch} % of the length" if sequence else where
                 result.update(status="fail", stage="compare", reason=[verdict.reason + where])
+    result["compiled"] = sum(len(g.variants) for g in graphs)
     return result
 
 
@@ -169,6 +209,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--dynamic", action="store_true")
     parser.add_argument("--sequence", action="store_true")
+    parser.add_argument("--dynamo", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     answer = os.dup(1)
@@ -180,6 +221,7 @@ def main() -> None:
             dynamic=given.dynamic,
             threads=given.threads,
             sequence=given.sequence,
+            dynamo=given.dynamo,
         )
     except Exception as problem:
         trace = traceback.format_exc().splitlines()

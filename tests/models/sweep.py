@@ -1,10 +1,10 @@
 """Compiles every model of a suite and compares it with PyTorch, each in a process of its own.
 
 ``python -m tests.models.sweep --suite SUITE.py [--only NAME ...] [--smoke]
-[--dynamic | --sequence] [--jobs N] [--out results.json] [--resume]``. A suite is a Python file
-with ``names()`` and ``load(name)``, which returns the module, its positional and keyword inputs
-and its dynamic shapes. The exit status is 1 if a model fails that ``allowed.toml`` does not name
-with a reason.
+[--dynamic | --sequence] [--dynamo] [--jobs N] [--out results.json] [--resume]``. A suite is a
+Python file with ``names()`` and ``load(name)``, which returns the module, its positional and
+keyword inputs and its dynamic shapes. The exit status is 1 if a model fails that ``allowed.toml``
+does not name with a reason.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def run_one(suite: str, name: str, given: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.models.one", suite, name]
     command += ["--threads", str(given.threads)] + (["--dynamic"] if given.dynamic else [])
     command += ["--sequence"] if given.sequence else []
+    command += ["--dynamo"] if given.dynamo else []
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=given.limit, stdin=subprocess.DEVNULL
@@ -60,6 +61,7 @@ def line(name: str, result: dict[str, Any]) -> str:
         f"{number('error', '.1e'):>8}",
         f"{number('own', '.1e'):>8}",
         "" if result.get("strict", True) else "not at 1e-4",
+        f"{result['compiled']} compiled" if result.get("compiled") else "",
     ]
     if result["status"] != "pass":
         cells += [str(result.get("stage", "")), str(result.get("code", ""))]
@@ -98,6 +100,7 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="the suite's SMOKE list")
     parser.add_argument("--dynamic", action="store_true", help="dynamic batch, at 1, 2, 3, 5, 8")
     parser.add_argument("--sequence", action="store_true", help="dynamic length, at three of them")
+    parser.add_argument("--dynamo", action="store_true", help="through torch.compile")
     parser.add_argument("--family", nargs="*", help="families of models")
     parser.add_argument("--jobs", type=int, default=1, help="models at once")
     parser.add_argument("--threads", type=int, default=1, help="threads of each session")

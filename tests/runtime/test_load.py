@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from mojoaccel.artifact import host
 from mojoaccel.artifact.archive import write_archive
 from mojoaccel.errors import MojoaccelError
 from mojoaccel.runtime import native
+from mojoaccel.runtime.check import verify_check
 from mojoaccel.runtime.session import load
 
 pytestmark = pytest.mark.mojo
@@ -138,6 +140,21 @@ def test_an_archive_is_loaded_like_the_folder(small, tmp_path):
         expected = call(folder)
         np.testing.assert_array_equal(call(first), expected)
         np.testing.assert_array_equal(call(second), expected)
+
+
+def test_an_artifact_that_replaced_another_runs_code_of_its_own(small, wide, tmp_path):
+    place = tmp_path / "net.maccel"
+    sessions = []
+    for source in (small, wide, small):  # in one process, which keeps every library loaded
+        if place.exists():
+            shutil.rmtree(place)
+        shutil.copytree(source, place)
+        sessions.append(load(place))
+        assert all(row.ok for row in verify_check(sessions[-1]))
+    expected = call(sessions[2])
+    np.testing.assert_array_equal(call(sessions[0]), expected)  # still the first one's code
+    for session in sessions:
+        session.close()
 
 
 def test_archives_are_unpacked_by_many_threads_at_once(small, tmp_path):

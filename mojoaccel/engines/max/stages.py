@@ -8,17 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mojoaccel.artifact.assemble import add_check, write_manifest
+from mojoaccel.artifact.assemble import write_manifest
 from mojoaccel.artifact.hashing import file_digest
-from mojoaccel.artifact.host import architecture
-from mojoaccel.artifact.manifest import FileSpec, Manifest
+from mojoaccel.artifact.manifest import FileSpec
 from mojoaccel.artifact.parameters import write_parameters
 from mojoaccel.config import options_key
 from mojoaccel.engines.max.compiler import compile_graph, identity
 from mojoaccel.engines.max.lowering import Parameter
 from mojoaccel.engines.max.prepare import Prepared, prepare
 from mojoaccel.job import Job, source_digest
-from mojoaccel.packaging import check, fold_weights, served_task, spec_of
+from mojoaccel.packaging import describe_model, fold_weights, prove, served_task
 from mojoaccel.placing import writing
 from mojoaccel.products import Artifact, TracedModel, digest_json
 from mojoaccel.stages import DETECT, PACKAGE, TRACE, Stage
@@ -143,57 +142,16 @@ def _package(job: Job) -> Artifact:
             for p in sorted(made.parameters, key=lambda p: p.name)
         ]
         weights, parameters = write_parameters(folder, given, sources)
-        manifest = _describe(job, traced, made, library, weights, parameters)
+        manifest = replace(
+            describe_model(job, traced, library, weights, made.compiler),
+            options={"dtype": job.request.options.trace.dtype},
+            passes=made.passes,
+            engine="max",
+            parameters=parameters,
+        )
         (folder / "LICENSES").write_text(LICENSE_NOTE, encoding="utf-8")
         write_manifest(folder, manifest)
-    found = check(job, traced, folder)
-    task = served_task(job)
-    kept = [
-        (c.sizes, c.inputs, c.expected, [o.allowed for o in c.comparisons])
-        for c in found.check_cases()
-    ]
-    with writing(folder):
-        if task:
-            assert job.model.folder is not None
-            shutil.copyfile(job.model.folder / task["tokenizer"], folder / task["tokenizer"])
-        manifest = replace(
-            manifest, verification=found.to_json(), check=add_check(folder, kept), task=task
-        )
-        write_manifest(folder, manifest)
-    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-    return Artifact(folder, manifest.to_json(), size)
-
-
-def _describe(
-    job: Job,
-    traced: TracedModel,
-    made: CompiledGraph,
-    library: FileSpec,
-    weights: FileSpec,
-    parameters: dict[str, Any],
-) -> Manifest:
-    from mojoaccel import __version__
-
-    return Manifest(
-        name=traced.graph.name,
-        target=str(job.target),
-        arch=architecture(),
-        system="linux",
-        required_features=(),
-        library=library,
-        weights=weights,
-        inputs=tuple(spec_of(v) for v in traced.signature.inputs),
-        outputs=tuple(spec_of(v) for v in traced.signature.outputs),
-        dims={d.name: (d.min, d.max) for d in traced.graph.dims},
-        in_tree=traced.signature.in_tree,
-        out_tree=traced.signature.out_tree,
-        producer={"mojoaccel": __version__, "compiler": made.compiler},
-        options={"dtype": job.request.options.trace.dtype},
-        passes=made.passes,
-        threads=job.request.options.package.threads,
-        engine="max",
-        parameters=parameters,
-    )
+    return prove(job, folder, manifest)
 
 
 STAGES: tuple[Stage, ...] = (
