@@ -14,7 +14,7 @@ from mojoaccel.backends import client
 from mojoaccel.backends.commands import failure_text, start, stop
 from mojoaccel.backends.environment import ModularEnvironment
 from mojoaccel.backends.models import is_artifact, model_source
-from mojoaccel.backends.mojo import MojoBackend, option_words
+from mojoaccel.backends.mojo import MojoBackend, option_words, refuse_device
 from mojoaccel.backends.results import CompilationResult, DeploymentResult
 
 
@@ -81,6 +81,9 @@ class MaxBackend:
         if model_id in self.deployments:
             message = f"{model_id} is deployed already"
             return DeploymentResult(False, model_id=model_id, error_message=message)
+        refused = refuse_device(target_hardware)
+        if refused:
+            return DeploymentResult(False, model_id=model_id, error_message=refused)
         made = await self._artifact(model_path, target_hardware)
         if not made.success:
             return DeploymentResult(False, model_id=model_id, error_message=made.error_message)

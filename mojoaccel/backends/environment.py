@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -25,6 +26,10 @@ class ModularEnvironment:
         from mojoaccel.doctor.inventory import take_inventory
 
         return take_inventory("cpu", self.mojo)
+
+    async def look(self) -> bool:
+        """Look without blocking the event loop; return `mojo_available`."""
+        return await asyncio.to_thread(lambda: self.mojo_available)
 
     @property
     def mojo_available(self) -> bool:

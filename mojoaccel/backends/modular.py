@@ -85,7 +85,7 @@ class ModularBackend:
         """
         if workload_type != "inference":
             raise ValueError(f"workload_type is {workload_type!r}; only 'inference' is measured")
-        if not self.env.mojo_available:
+        if not await self.env.look():
             warn_once("no Mojo compiler: the benchmark measures PyTorch as PyTorch (simulated)")
             return await self._baseline_only(model_id, kwargs)
         words: list[object] = [model_source(model_id), "--vs", "eager"]
@@ -119,7 +119,8 @@ class ModularBackend:
 
     async def health_check(self) -> dict[str, Any]:
         """Return the doctor's findings: overall status, and status and summary by component."""
-        report = await run_json("doctor")
+        chosen = ["--mojo", self.env.mojo] if self.env.mojo is not None else []
+        report = await run_json("doctor", *chosen)
         checks = {c["id"]: c for c in report.get("checks", [])}
         groups: dict[str, str] = {}
         worst = ("skip", "pass", "warn", "fail")

@@ -48,12 +48,10 @@ class MojoBackend:
             target_device: ``cpu``, ``gpu`` (nothing is compiled for GPUs yet) or ``auto``.
             options: Further options of ``mojoaccel compile`` by name, such as ``dtype="bf16"``.
         """
-        if target_device not in ("cpu", "gpu", "auto"):
-            return CompilationResult(False, error_message=f"unknown device {target_device!r}")
-        if target_device == "gpu":
-            message = "nothing is compiled for GPUs yet; use target_device='cpu' or 'auto'"
-            return CompilationResult(False, error_message=message)
-        simulated = not self.env.mojo_available
+        refused = refuse_device(target_device)
+        if refused:
+            return CompilationResult(False, error_message=refused)
+        simulated = not await self.env.look()
         args = [model_source(str(model_path)), "-o", str(output_path), f"-{optimization}"]
         if simulated:
             problem = self.env.inventory["toolchain"]["mojo"]["problem"]
@@ -75,6 +73,15 @@ class MojoBackend:
             metadata=document,
             simulated=bool(document["simulated"]),
         )
+
+
+def refuse_device(device: str) -> str:
+    """Return why nothing can be compiled or served for a device; empty if it can."""
+    if device not in ("cpu", "gpu", "auto"):
+        return f"unknown device {device!r}"
+    if device == "gpu":
+        return "nothing is compiled for GPUs yet; use 'cpu' or 'auto'"
+    return ""
 
 
 def option_words(name: str, value: object) -> list[str]:

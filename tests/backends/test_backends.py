@@ -73,6 +73,12 @@ def test_compile_deploy_infer_undeploy(env: ModularEnvironment, tmp_path: Path) 
             expected = session(x)
         found = await backend.infer("mlp", {"input": x})
         np.testing.assert_array_equal(found["output"], expected)
+        outside = pytest.importorskip("tritonclient.http")
+        given = outside.InferInput("input", list(x.shape), "FP32")
+        given.set_data_from_numpy(x)
+        with outside.InferenceServerClient(told.endpoint_url.removeprefix("http://")) as client:
+            answer = await asyncio.to_thread(client.infer, "mlp", [given])
+        np.testing.assert_array_equal(answer.as_numpy("output"), expected)
         httpx = pytest.importorskip("httpx")
         assert httpx.get(f"{told.endpoint_url}/v2/models/mlp/ready").status_code == 200
         again = await backend.deploy_model(str(MLP), "mlp")
@@ -99,7 +105,7 @@ def test_several_at_once_never_block_the_loop(env: ModularEnvironment, tmp_path:
     register_model("small", factory)
 
     async def main() -> tuple[float, float]:
-        backend = MojoBackend(env)
+        backend = MojoBackend(ModularEnvironment())  # has not looked at the machine yet
         longest = 0.0
 
         async def watch() -> None:
@@ -109,7 +115,7 @@ def test_several_at_once_never_block_the_loop(env: ModularEnvironment, tmp_path:
                 await asyncio.sleep(0.01)
                 longest = max(longest, time.perf_counter() - began)
 
-        await backend.compile_model("small", tmp_path / "first.maccel")
+        await MojoBackend(env).compile_model("small", tmp_path / "first.maccel")
         watching = asyncio.create_task(watch())
         names = ("a", "b", "c")
         began = time.perf_counter()
@@ -178,6 +184,8 @@ def test_failures_are_results(env: ModularEnvironment, tmp_path: Path) -> None:
         assert not level.success and "MA903" in str(level.error_message)
         deployed = await MaxBackend(env).deploy_model(str(tmp_path / "none.maccel"), "none")
         assert not deployed.success and deployed.error_message
+        deployed = await MaxBackend(env).deploy_model(str(tmp_path / "x.maccel"), "x", "gpu")
+        assert not deployed.success and "GPU" in str(deployed.error_message)
 
     asyncio.run(main())
 
@@ -208,6 +216,8 @@ def test_without_the_sdk_everything_is_simulated(
         measured = await backend.benchmark_modular("small", seconds=0.2)
         assert measured["simulated"] and measured["comparison_vs_baseline"] is None
         assert measured["latency_ms"]["p50"] > 0
+        health = await backend.health_check()
+        assert health["components"]["mojo"] == "fail" and health["components"]["python"] != "fail"
         await backend.close()
 
     asyncio.run(main())
