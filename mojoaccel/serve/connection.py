@@ -1,7 +1,8 @@
 """uvicorn's connections, with limits on slow clients and a short way for infer requests.
 
 Whatever else is asked goes through ASGI, and so do infer requests that are unusual: chunked,
-pipelined, of HTTP/1.0, or before an answer that the client does not read.
+pipelined, of HTTP/1.0, or before an answer that the client does not read. A request that is here in
+one piece and begins with a head that came before is not parsed again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from mojoaccel.serve.asgi import WHOLE, head_bytes
 from mojoaccel.serve.exchange import Exchange
 from mojoaccel.serve.handler import Handler, Request, Response, infer_target
+from mojoaccel.serve.heads import Head, Heads
 
 MAX_HEADER = 64 << 10
 """Bytes of a request's head."""
@@ -29,11 +31,13 @@ class Connection(HttpToolsProtocol):
 
     Attributes:
         handler: Answers infer requests.
+        heads: Of the requests that came before, on any connection.
         header_timeout: Seconds for a request's head.
         body_timeout: Seconds between two pieces of a body.
     """
 
     handler: Handler
+    heads: Heads
     header_timeout = 10.0
     body_timeout = 20.0
     _timer: asyncio.TimerHandle | None = None
@@ -41,6 +45,7 @@ class Connection(HttpToolsProtocol):
     _unread = 0
     _asked: tuple[str, str] | None = None  # model and version of an infer request
     _body: bytearray | None = None  # its body, while it is being read
+    _piece = b""  # data that begin with a request, while they are parsed
     _exchange: Exchange | None = None  # an infer request that is being answered
     _rested = 0.0  # the loop's time of the last answer
     _last = False
@@ -64,7 +69,18 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Look at what is still owed once the data are read; mostly they are a whole request."""
+        if self._exchange is not None:
+            self._exchange.settle()
+        if not self._awaited or not (self._unread or self._awaited == "body"):
+            found = self.heads.find(data) if self._is_free() else None
+            if found is not None:
+                self._stop_timer()
+                self._awaited = ""
+                self._exchange_with(*found)
+                return
+            self._piece = data
         super().data_received(data)
+        self._piece = b""
         if self._awaited == "head":
             self._unread += len(data)
             if self._unread > MAX_HEADER:
@@ -110,8 +126,17 @@ class Connection(HttpToolsProtocol):
             return
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in self.headers}
         path = self.url.partition(b"?")[0].decode("latin-1")
-        self._exchange = Exchange(self.handler, Request("POST", path, headers, body), self._write)
-        self._exchange.begin(*self._asked)
+        head = Head(*self._asked, path, headers, len(body))
+        self.heads.keep(self._piece, head)
+        self._exchange_with(head, body)
+
+    def _exchange_with(self, head: Head, body: bytes | bytearray) -> None:
+        """Begin to answer an infer request."""
+        plain = self.scheme == "http" and not self.transport.get_write_buffer_size()
+        request = Request("POST", head.path, head.headers, body)
+        send = self._send_now if plain else None
+        self._exchange = exchange = Exchange(self.handler, request, self._write, send)
+        exchange.begin(head.name, head.version)
 
     def _target(self) -> tuple[str, str] | None:
         """Return the model and version that are to be run without ASGI."""
@@ -153,11 +178,16 @@ class Connection(HttpToolsProtocol):
     def _send(self, data: bytes) -> None:
         """Send bytes now, not at the end of the loop's turn: what is counted comes after them."""
         sent = 0
-        if self.scheme == "http" and not self.transport.get_write_buffer_size():
-            with contextlib.suppress(OSError):  # the loop finds out, and tells `connection_lost`
-                sent = os.write(self._descriptor, data)
+        if data and self.scheme == "http" and not self.transport.get_write_buffer_size():
+            sent = self._send_now(data)
         if sent < len(data):
             self.transport.write(memoryview(data)[sent:])
+
+    def _send_now(self, data: bytes) -> int:
+        """Send what the socket takes; the descriptor is valid until `connection_lost` is over."""
+        with contextlib.suppress(OSError):  # the loop finds out, and tells `connection_lost`
+            return os.write(self._descriptor, data)
+        return 0
 
     def on_response_complete(self) -> None:
         """Begin the next request if it is here already."""
@@ -247,6 +277,8 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, in JSON like every other error."""
         self._stop_timer()
+        if self._exchange is not None:
+            self._exchange.cancel()
         if not self.transport.is_closing():
             self._refuse(400, msg)
 

@@ -16,7 +16,7 @@ from mojoaccel.artifact.manifest import Manifest, TensorSpec
 from mojoaccel.errors import MojoaccelError
 from mojoaccel.runtime.inputs import read_dims
 from mojoaccel.runtime.session import Session, load
-from mojoaccel.serve.batching import Answer, Batcher, BatchPolicy, Instance, Run
+from mojoaccel.serve.batching import Answer, Batcher, BatchPolicy, Early, Instance, Run
 from mojoaccel.serve.codec import InferRequest
 from mojoaccel.serve.datatypes import MODEL_TYPES, NAMES, WIRE, Array, wire_shape
 from mojoaccel.serve.options import ServeOptions
@@ -155,14 +155,14 @@ class ServedModel:
         assert self._batcher is not None
         return self._batcher.submit(arrays)
 
-    def add(self, arrays: Sequence[Array], answer: Answer) -> None:
-        """Queue a run on arrays that fit, for somebody else than a future.
+    def add(self, arrays: Sequence[Array], answer: Answer, early: Early | None) -> None:
+        """Queue a run on arrays that fit, for somebody else than a future: see `Batcher.add`.
 
         Raises:
             Refusal: The queue is full (503).
         """
         assert self._batcher is not None
-        self._batcher.add(arrays, answer)
+        self._batcher.add(arrays, answer, early)
 
     def check_shapes(self, arrays: Sequence[Array]) -> None:
         """Refuse shapes that do not fit.

@@ -42,9 +42,10 @@ class Part:
 
     def read(self, body: bytes | bytearray, length: int) -> Array:
         """Return the array of a body whose JSON has `length` bytes; it is copied if unaligned."""
-        start, end = length + self.start, length + self.end
-        memory = body[start:end] if start % self.kind.itemsize else memoryview(body)[start:end]
-        return np.frombuffer(memory, self.kind).reshape(self.shape)
+        start = length + self.start
+        if start % self.kind.itemsize:
+            body, start = body[start : length + self.end], 0
+        return np.ndarray(self.shape, self.kind, body, start)
 
 
 @dataclass(slots=True)
@@ -56,16 +57,14 @@ class Plan:
         parts: Where the inputs lie, in the signature's order.
         size: Bytes behind the JSON.
         binary: Whether every output is wanted, binary.
-        shapes: Of the outputs, when `answer` was written.
-        answer: Everything of the answer before its tensors.
+        answer: Shapes of outputs, and everything of their answer before the tensors.
     """
 
     request: InferRequest
     parts: tuple[Part, ...]
     size: int
     binary: bool
-    shapes: tuple[tuple[int, ...], ...] = ()
-    answer: bytes = b""
+    answer: tuple[tuple[tuple[int, ...], ...], bytes] = ((), b"")
 
     def read(self, body: bytes | bytearray, length: int) -> list[Array]:
         """Return the inputs of a body whose JSON has `length` bytes."""
@@ -73,12 +72,13 @@ class Plan:
 
     def answer_to(self, outputs: Sequence[Array]) -> bytes:
         """Return what goes before the outputs; empty if that was never written for their shapes."""
-        return self.answer if self.shapes == tuple([o.shape for o in outputs]) else b""
+        shapes, answer = self.answer  # at once: another thread may remember another
+        return answer if shapes == tuple([o.shape for o in outputs]) else b""
 
     def remember(self, outputs: Sequence[Array], answer: bytes) -> None:
         """Keep what goes before outputs of such shapes, where nothing goes between them."""
         if self.binary:
-            self.shapes, self.answer = tuple([o.shape for o in outputs]), answer
+            self.answer = (tuple([o.shape for o in outputs]), answer)
 
 
 def make_plan(request: InferRequest, inputs: Iterable[str], outputs: Sequence[str]) -> Plan | None:

@@ -8,10 +8,14 @@ machine is started and ended with the command.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import signal
 import socket
+import ssl
 import tempfile
 import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +34,8 @@ from mojoaccel.serve.server import Address, address_url, bind, signature_check
 from mojoaccel.serve.service import Service
 
 APPLICATION = "mojoaccel"
+PATIENCE = 60.0
+"""Seconds that Ray's proxy has to come up once the replicas are ready."""
 
 
 class Replica:
@@ -156,7 +162,9 @@ def run_on_ray(
             serve.run(application(options, scaling), name=APPLICATION, route_prefix="/")
         except RuntimeError as e:
             raise error("MA714", f"Ray could not start the application: {e}") from e
-        announce(Address(address_url(options, port), None, tuple(names)))
+        address = Address(address_url(options, port), None, tuple(names))
+        wait_for_answer(address.url)
+        announce(address)
         if joined:
             return 0
         stopped = 0 if once else _wait()
@@ -185,8 +193,32 @@ def _join(options: ServeOptions, scaling: Scaling) -> bool:
                 raise error("MA714", f"the Ray cluster at {named} cannot be reached: {e}") from e
     # Room for every replica twice, as while they are replaced.
     processors = 2 * scaling.most * (options.threads or 1) * (options.instances or 1)
-    ray.init(address="local", num_cpus=processors, include_dashboard=False, **quiet)
+    try:
+        ray.init(address="local", num_cpus=processors, include_dashboard=False, **quiet)
+    except Exception as e:  # Ray's own are of no other type
+        raise error("MA714", f"Ray could not be started here: {e}") from e
     return False
+
+
+def wait_for_answer(url: str, patience: float = PATIENCE) -> None:
+    """Wait until the application is ready at its address: Ray's proxies start beside it.
+
+    Raises:
+        MojoaccelError: MA714, it is not within `patience` seconds.
+    """
+    end = time.monotonic() + patience
+    trust = ssl._create_unverified_context()  # this process gave the certificate, for any name
+    ask = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
+    )
+    while True:
+        try:
+            with ask.open(f"{url}/v2/health/ready", timeout=5):
+                return
+        except (OSError, http.client.HTTPException) as e:
+            if time.monotonic() > end:
+                raise error("MA714", f"nothing answers at {url}: {e}") from e
+        time.sleep(0.1)
 
 
 def current_cluster() -> str:

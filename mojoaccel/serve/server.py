@@ -21,6 +21,7 @@ from mojoaccel.errors import error
 from mojoaccel.serve.asgi import application
 from mojoaccel.serve.connection import Connection
 from mojoaccel.serve.handler import Handler
+from mojoaccel.serve.heads import Heads
 from mojoaccel.serve.options import ServeOptions
 from mojoaccel.serve.repository import Repository
 from mojoaccel.serve.service import Service
@@ -206,7 +207,8 @@ async def _drain(service: Service, options: ServeOptions, stop: _Stop) -> None:
 
 def _http_server(options: ServeOptions, handler: Handler) -> _Server:
     limits = {"header_timeout": options.header_timeout, "body_timeout": options.body_timeout}
-    connection = type("Connection", (Connection,), {"handler": handler, **limits})
+    parts = {"handler": handler, "heads": Heads(), **limits}
+    connection = type("Connection", (Connection,), parts)
     config = uvicorn.Config(
         application(handler),
         http=connection,

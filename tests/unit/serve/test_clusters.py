@@ -1,11 +1,14 @@
 """Where `--engine ray` looks for a cluster that runs on this machine."""
 
+import http.server
 import socket
+import threading
 
 import pytest
 
 pytest.importorskip("uvicorn")
-from mojoaccel.serve.ray_engine import current_cluster
+from mojoaccel.errors import MojoaccelError
+from mojoaccel.serve.ray_engine import current_cluster, wait_for_answer
 
 
 @pytest.fixture
@@ -33,3 +36,26 @@ def test_a_cluster_that_runs_and_one_that_was_killed(noted):
 def test_a_damaged_note(noted, text):
     noted(text)
     assert current_cluster() == ""
+
+
+def test_an_address_that_answers_late_or_never():
+    statuses = [503, 503, 200]
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(statuses.pop(0))
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answers) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        wait_for_answer(url)
+        server.shutdown()
+        thread.join()
+    assert not statuses
+    with pytest.raises(MojoaccelError, match="nothing answers at"):
+        wait_for_answer(url, patience=0.0)
