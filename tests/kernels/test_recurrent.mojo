@@ -4,6 +4,7 @@ from std.math import exp, tanh
 from std.sys import simd_width_of
 from std.testing import assert_almost_equal
 
+from maccel.pairs import has_pairs
 from maccel.pool import (
     pool_create,
     pool_destroy,
@@ -12,12 +13,13 @@ from maccel.pool import (
 )
 from maccel.recurrent import Sequence, gru_layer, lstm_layer, rnn_layer
 from maccel.team import Team
-from maccel.types import Args, arg_int, arg_ptr
+from maccel.types import Args, Ptr, arg_int, arg_ptr
 
 from team_fixture import buffer, filled
 
 comptime F = DType.float32
 comptime D = DType.float64
+comptime H = DType.bfloat16
 comptime lanes = simd_width_of[F]()
 
 
@@ -26,9 +28,10 @@ def sigmoid64(x: Float64) -> Float64:
 
 
 def layer[
-    gates: Int, hidden: Int, reverse: Bool, initial: Bool
+    gates: Int, hidden: Int, reverse: Bool, initial: Bool, pairs: Bool
 ](args: Args, pool: Args, tid: Int) abi("C"):
     """The task: `gates` chooses the layer, 4 LSTM, 3 GRU, 1 RNN."""
+    comptime W = H if pairs else F
     var batch = arg_int(args, 9)
     var sequence = Sequence[F, F](
         arg_int(args, 8),
@@ -41,11 +44,11 @@ def layer[
         arg_int(args, 10),
     )
     var team = Team(pool, tid)
-    var weights = arg_ptr[F](args, 2)
+    var weights = arg_ptr[W](args, 2)
     var h0 = arg_ptr[F](args, 4)
     var hn = arg_ptr[F](args, 6)
     comptime if gates == 4:
-        lstm_layer[F, F, F, hidden, reverse, initial](
+        lstm_layer[F, F, W, hidden, reverse, initial, pairs=pairs](
             team,
             sequence,
             weights,
@@ -55,33 +58,58 @@ def layer[
             arg_ptr[F](args, 7),
         )
     elif gates == 3:
-        gru_layer[F, F, F, hidden, reverse, initial](
-            team, sequence, weights, arg_ptr[F](args, 3), h0, hn
+        gru_layer[F, F, W, hidden, reverse, initial, pairs=pairs](
+            team, sequence, weights, arg_ptr[W](args, 3), h0, hn
         )
     else:
-        rnn_layer[F, F, F, hidden, reverse, initial, False](
+        rnn_layer[F, F, W, hidden, reverse, initial, False, pairs=pairs](
             team, sequence, weights, h0, hn
         )
 
 
-def check[
-    gates: Int, hidden: Int, reverse: Bool, initial: Bool
-](steps: Int, batch: Int, threads: Int) raises:
-    var x = filled[F](steps * batch * gates * hidden, 1)
-    var w = filled[F](gates * hidden * hidden, 2)
-    var bias = filled[F](hidden, 3)
-    var h0 = filled[F](batch * hidden, 4)
-    var c0 = filled[F](batch * hidden, 5)
-    var panels = (hidden + lanes - 1) // lanes
-    var packed = buffer[F](panels * hidden * gates * lanes)
+def rounded(value: Float32) -> Float32:
+    return value.cast[H]().cast[F]()
+
+
+def packed_weights[
+    W: DType, //, gates: Int, hidden: Int, pairs: Bool
+](w: Ptr[F], packed: Ptr[W]):
+    """Packs [gates][hidden][hidden]; neighbours along k lie together in pairs.
+    """
+    comptime group = 2 if pairs else 1
     for g in range(gates):
         for j in range(hidden):
             for k in range(hidden):
+                var row = (j // lanes * hidden + k // group * group) * gates
                 packed[
-                    unsafe_offset=((j // lanes * hidden + k) * gates + g)
-                    * lanes
-                    + j % lanes
-                ] = w[unsafe_offset=(g * hidden + j) * hidden + k]
+                    unsafe_offset=(row + g * group) * lanes
+                    + j % lanes * group
+                    + k % group
+                ] = w[unsafe_offset=(g * hidden + j) * hidden + k].cast[W]()
+
+
+def check[
+    gates: Int, hidden: Int, reverse: Bool, initial: Bool, pairs: Bool = False
+](steps: Int, batch: Int, threads: Int) raises:
+    comptime W = H if pairs else F
+    # A hidden value may round the other way than in float64: by 2^-9 of at most 1.
+    comptime tolerance = 1.0 / 256 if pairs else 3e-5
+    var x = filled[F](steps * batch * gates * hidden, 1)
+    var w = filled[F](gates * hidden * hidden, 2)
+    var bias = filled[F](hidden, 3)
+    var bias_n = buffer[W](hidden)
+    comptime if pairs:
+        for i in range(gates * hidden * hidden):
+            w[unsafe_offset=i] = rounded(w[unsafe_offset=i])
+        for i in range(hidden):
+            bias[unsafe_offset=i] = rounded(bias[unsafe_offset=i])
+    for i in range(hidden):
+        bias_n[unsafe_offset=i] = bias[unsafe_offset=i].cast[W]()
+    var h0 = filled[F](batch * hidden, 4)
+    var c0 = filled[F](batch * hidden, 5)
+    var panels = (hidden + lanes - 1) // lanes
+    var packed = buffer[W](panels * hidden * gates * lanes)
+    packed_weights[gates, hidden, pairs](w, packed)
     # Outputs are batch first and padded, as for one half of a bidirectional layer.
     comptime y_step = 2 * hidden
     var y_row = steps * y_step
@@ -93,7 +121,7 @@ def check[
         Int(x),
         Int(y),
         Int(packed),
-        Int(bias),
+        Int(bias_n),
         Int(h0),
         Int(c0),
         Int(hn),
@@ -105,9 +133,9 @@ def check[
     for i in range(11):
         args[unsafe_offset=i] = Int64(words[i])
     var pool = pool_create(threads)
-    var bytes = (3 * batch * hidden * 4 + 64) // 64 * 64
+    var bytes = (4 * batch * hidden * 4 + 64) // 64 * 64
     pool_set_scratch(pool, Int(buffer[F](threads * bytes)), bytes)
-    pool_run(pool, layer[gates, hidden, reverse, initial], args, threads)
+    pool_run(pool, layer[gates, hidden, reverse, initial, pairs], args, threads)
     pool_destroy(pool)
 
     for b in range(batch):
@@ -132,11 +160,14 @@ def check[
                         + j
                     ].cast[D]()
                     for k in range(hidden):
+                        var by = h[unsafe_offset=k]
+                        comptime if pairs:
+                            by = rounded(by.cast[F]()).cast[D]()
                         r[g] += (
                             w[unsafe_offset=(g * hidden + j) * hidden + k].cast[
                                 D
                             ]()
-                            * h[unsafe_offset=k]
+                            * by
                         )
                 comptime if gates == 4:
                     c[unsafe_offset=j] = sigmoid64(s[1] + r[1]) * c[
@@ -160,18 +191,20 @@ def check[
                 assert_almost_equal(
                     y[unsafe_offset=b * y_row + t * y_step + j].cast[D](),
                     h[unsafe_offset=j],
-                    atol=3e-5,
+                    atol=tolerance,
                 )
         for j in range(hidden):
             var at = b * hidden + j
             assert_almost_equal(
-                hn[unsafe_offset=at].cast[D](), h[unsafe_offset=j], atol=3e-5
+                hn[unsafe_offset=at].cast[D](),
+                h[unsafe_offset=j],
+                atol=tolerance,
             )
             comptime if gates == 4:
                 assert_almost_equal(
                     cn[unsafe_offset=at].cast[D](),
                     c[unsafe_offset=j],
-                    atol=3e-5,
+                    atol=tolerance,
                 )
 
 
@@ -182,4 +215,8 @@ def main() raises:
     check[4, 16, True, False](3, 1, 3)
     check[3, 19, True, True](3, 7, 1)
     check[1, 33, False, False](3, 3, 3)
+    comptime if has_pairs():
+        check[4, 18, False, True, True](3, 13, 2)
+        check[3, 34, True, False, True](3, 1, 3)
+        check[1, 16, False, True, True](4, 5, 1)
     print("ok")
