@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mojoaccel.errors import error
+from mojoaccel.job import model_name
 
 _FACTORIES: dict[str, str] = {}
 
@@ -32,6 +33,11 @@ def register_model(model_id: str, factory: Callable[[], Any]) -> None:
 def model_source(model_id: str) -> str:
     """Return what ``mojoaccel compile`` is given for a model id."""
     return _FACTORIES.get(model_id, model_id)
+
+
+def name_of(model_id: str) -> str:
+    """Return a short name: the id of a registered factory, else that of the file or folder."""
+    return model_id if model_id in _FACTORIES else model_name(model_id)
 
 
 def is_artifact(path: str | Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from mojoaccel.backends.commands import failure_text, run_json
 from mojoaccel.backends.deployment import MaxBackend
 from mojoaccel.backends.environment import ModularEnvironment
-from mojoaccel.backends.models import is_artifact, model_source
+from mojoaccel.backends.models import is_artifact, model_source, name_of
 from mojoaccel.backends.mojo import MojoBackend, option_words, warn_once
 from mojoaccel.backends.results import CompilationResult, DeploymentResult
 
@@ -41,12 +41,10 @@ class ModularBackend:
 
         Args:
             model_id: A registered factory, a file or a Hugging Face folder.
-            kwargs: ``output_path`` (the model's name beside the working folder by default),
+            kwargs: ``output_path`` (``NAME.maccel`` in the working folder by default),
                 ``optimization``, ``target_device``, options of the command.
         """
-        source = model_source(model_id)
-        name = Path(source.partition(".py")[0]).name or "model"
-        output = kwargs.pop("output_path", f"{name}.maccel")
+        output = kwargs.pop("output_path", f"{name_of(model_id)}.maccel")
         return await self.mojo.compile_model(model_id, output, **kwargs)
 
     async def deploy_max(self, model_id: str, **kwargs: Any) -> DeploymentResult:
@@ -56,9 +54,7 @@ class ModularBackend:
             model_id: A registered factory, a file, a Hugging Face folder or an artifact.
             kwargs: ``name`` (to serve it by), ``target_hardware``, options of the command.
         """
-        source = model_source(model_id)
-        name = Path(source.partition(".py")[0]).name.removesuffix(".maccel")
-        name = kwargs.pop("name", model_id if model_id != source else name)
+        name = kwargs.pop("name", name_of(model_id))
         return await self.max.deploy_model(model_id, name, **kwargs)
 
     async def benchmark_modular(

@@ -20,6 +20,7 @@ from mojoaccel import (
     register_model,
 )
 from mojoaccel.backends import mojo as mojo_module
+from mojoaccel.backends.models import name_of
 
 MLP = Path(__file__).parents[2] / "examples" / "mlp.py"
 
@@ -44,6 +45,22 @@ def test_environment_is_what_detect_finds(env: ModularEnvironment) -> None:
     assert cpu["type"] == "cpu" and cpu["cores"] == found["cpu"]["usable_cores"]
     assert cpu["memory_mb"] > 100 and cpu["simd_width"] in (128, 256, 512)
     assert {"float32", "bfloat16", "int64"} <= set(cpu["supported_dtypes"])
+
+
+@pytest.mark.parametrize(
+    ("model_id", "name"),
+    [
+        ("models/net.py:factory", "net"),
+        ("models/net.onnx", "net"),
+        ("models/net.pt2", "net"),
+        ("net.maccel", "net"),
+        ("all-MiniLM-L6-v2/", "all-MiniLM-L6-v2"),
+        ("small", "small"),
+    ],
+)
+def test_models_are_named_by_their_ids(model_id: str, name: str) -> None:
+    register_model("small", factory)
+    assert name_of(model_id) == name
 
 
 def test_hidden_compiler_is_told(hidden: ModularEnvironment) -> None:
