@@ -40,7 +40,9 @@ def deploy_command(
     timeout_ms: Annotated[float, typer.Option(min=0, help="Deadline; 0: none.")] = 0.0,
     max_body_mb: Annotated[int, typer.Option(min=1, help="Largest request, MiB.")] = 256,
     header_timeout_s: Annotated[float, typer.Option(min=0.1, help="For a head.")] = 10.0,
-    body_timeout_s: Annotated[float, typer.Option(min=0.1, help="Between parts.")] = 20.0,
+    body_timeout_s: Annotated[
+        float, typer.Option(min=0.1, help="For a body to come along.")
+    ] = 20.0,
     grace_s: Annotated[float, typer.Option(min=0, help="To finish after SIGTERM.")] = 30.0,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key, PEM.")] = None,

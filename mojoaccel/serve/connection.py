@@ -24,6 +24,10 @@ from mojoaccel.serve.heads import Head, Heads
 
 MAX_HEADER = 64 << 10
 """Bytes of a request's head."""
+MAX_AHEAD = 1000
+"""Requests that a client may send before it has the answer to the first."""
+MIN_RATE = 500
+"""Bytes a second that a body must come with, as Apache has it: a byte now and then is no body."""
 
 
 class Connection(HttpToolsProtocol):
@@ -33,7 +37,7 @@ class Connection(HttpToolsProtocol):
         handler: Answers infer requests.
         heads: Of the requests that came before, on any connection.
         header_timeout: Seconds for a request's head.
-        body_timeout: Seconds between two pieces of a body.
+        body_timeout: Seconds in which a body must come along, or end.
     """
 
     handler: Handler
@@ -42,11 +46,14 @@ class Connection(HttpToolsProtocol):
     body_timeout = 20.0
     _timer: asyncio.TimerHandle | None = None
     _awaited = "head"  # what the client owes: the rest of a head, of a body, or nothing
-    _unread = 0
+    _unread = 0  # bytes of a head that is not complete
+    _begun = 0  # requests that began in the data that came last
     _asked: tuple[str, str] | None = None  # model and version of an infer request
     _body: bytearray | None = None  # its body, while it is being read
     _piece = b""  # data that begin with a request, while they are parsed
     _exchange: Exchange | None = None  # an infer request that is being answered
+    _came = -1  # bytes of a body since its timer was started; -1: it was not
+    _stuck = 0  # bytes that the client had not taken at the last look
     _rested = 0.0  # the loop's time of the last answer
     _last = False
 
@@ -71,7 +78,8 @@ class Connection(HttpToolsProtocol):
         """Look at what is still owed once the data are read; mostly they are a whole request."""
         if self._exchange is not None:
             self._exchange.settle()
-        if not self._awaited or not (self._unread or self._awaited == "body"):
+        between = not self._awaited or not (self._unread or self._awaited == "body")
+        if between:
             found = self.heads.find(data) if self._is_free() else None
             if found is not None:
                 self._stop_timer()
@@ -79,27 +87,37 @@ class Connection(HttpToolsProtocol):
                 self._exchange_with(*found)
                 return
             self._piece = data
+        self._begun = 0
         super().data_received(data)
         self._piece = b""
+        if len(self.pipeline) > MAX_AHEAD:  # uvicorn reads on, whatever waits
+            self.send_400_response("too many requests were sent ahead of the answers")
+            return
         if self._awaited == "head":
-            self._unread += len(data)
+            alone = not self._begun or (between and self._begun == 1)
+            self._unread += len(data) if alone else 1  # how much is not the head's is not known
             if self._unread > MAX_HEADER:
                 self.send_400_response("the request's head is too large")
             elif self._timer is None:  # a head's time is not renewed by every byte of it
                 self._start_timer(self.header_timeout)
             return
+        if self._awaited and self._came >= 0:
+            self._came += len(data)
+            return
         self._stop_timer()
         if self._awaited and not self.transport.is_closing():
+            self._came = 0
             self._start_timer(self.body_timeout)
 
     def on_message_begin(self) -> None:
         """Note that a head follows."""
         self._awaited, self._unread, self._body = "head", 0, None
+        self._begun += 1
         self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
         """Note that a body follows, and choose the way of the request."""
-        self._awaited = "body"
+        self._awaited, self._came = "body", -1
         self._asked = self._target()
         if self._asked is not None:
             self._body = bytearray()
@@ -192,16 +210,15 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Begin the next request if it is here already."""
         self.server_state.total_requests += 1
+        # One timer serves all rests of a connection: making one for each takes its time.
+        self._rested = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._await_next(self.timeout_keep_alive)
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-            return
-        # One timer serves all rests of a connection: making one for each takes its time.
-        self._rested = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self._await_next(self.timeout_keep_alive)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         cycle.scope["extensions"] = {WHOLE: partial(self._send_whole, cycle)}
@@ -241,12 +258,17 @@ class Connection(HttpToolsProtocol):
         self.timeout_keep_alive_task = timer
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close a connection that has rested too long."""
+        """Close a connection that has rested too long, or whose client takes no answer."""
         self.timeout_keep_alive_task = None
+        unsent = self.transport.get_write_buffer_size()
+        if unsent and unsent == self._stuck:
+            self.transport.abort()  # closing would wait for the client
+            return
+        self._stuck = unsent
         answered = self.cycle is None or self.cycle.response_complete
         resting = answered and self._exchange is None and not self._awaited
         left = self._rested + self.timeout_keep_alive - self.loop.time()
-        if not resting:
+        if unsent or not resting:
             self._await_next(self.timeout_keep_alive)
         elif left > 0:
             self._await_next(left)
@@ -267,10 +289,13 @@ class Connection(HttpToolsProtocol):
             return
         answering = self.cycle is not None and not self.cycle.response_complete
         before = self._exchange is not None or (answering and self._awaited == "head")
-        if self.pipeline or before:
-            self._start_timer(self.body_timeout)  # an earlier request is still being answered
+        quick = self._awaited == "body" and self._came >= self.body_timeout * MIN_RATE
+        if self.pipeline or before or quick:  # before: an earlier request is being answered
+            self._came = min(self._came, 0)
+            self._start_timer(self.body_timeout)
         elif self._body is not None or (answering and not self.cycle.response_started):
-            self._refuse(408, f"no part of the body came for {self.body_timeout:g} s")
+            few = f"less than {MIN_RATE} bytes a second for {self.body_timeout:g} s"
+            self._refuse(408, f"the body came too slowly: {few}")
         else:
             self.transport.close()
 

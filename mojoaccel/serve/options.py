@@ -27,7 +27,7 @@ class ServeOptions:
         timeout: Seconds until a request is given up; 0 means never.
         max_body: Bytes of a request.
         header_timeout: Seconds for a request's header to arrive.
-        body_timeout: Seconds between two pieces of a request's body.
+        body_timeout: Seconds in which a request's body must come along, or end.
         grace: Seconds that requests have to finish after SIGTERM.
         tls_cert: Certificate chain, PEM.
         tls_key: Its key.

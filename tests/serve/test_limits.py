@@ -79,6 +79,33 @@ def test_slow_heads_and_bodies(strict):
     assert time.monotonic() - began < 5
 
 
+def test_a_byte_now_and_then_is_no_request(strict):
+    """Clients that keep connections busy with next to nothing, many at once; others are served."""
+    first = b"POST /v2/models/net/infer HTTP/1.1\r\nHost: x\r\n"
+    heads = [first + b"X-", first + b"Content-Length: 500\r\n\r\n{"] * 20
+    host, port = strict.place.split(":")
+
+    def trickle(head):
+        began = time.monotonic()
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall(head)
+            while time.monotonic() - began < 10:
+                time.sleep(0.05)
+                with contextlib.suppress(TimeoutError):
+                    connection.settimeout(0.05)
+                    return connection.recv(1000), time.monotonic() - began
+                connection.sendall(b"a")
+        raise AssertionError("it was never closed")
+
+    with ThreadPoolExecutor(40) as pool:
+        found = [pool.submit(trickle, h) for h in heads]
+        assert post(strict, "net", {"inputs": [ROW]}).status_code == 200
+        answers = [f.result() for f in found]
+    assert all(a == b"" for a, _ in answers[::2])
+    assert all(b"500 bytes a second" in a and b" 408 " in a[:20] for a, _ in answers[1::2])
+    assert max(seconds for _, seconds in answers) < 5
+
+
 def test_a_full_queue_asks_to_come_again(strict):
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda _: post(strict, "slow", slow_request()), range(12)))
