@@ -8,10 +8,11 @@ order, so equal expressions compare, hash and print alike, and print as Python r
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
-from math import gcd, prod
+from math import gcd
 from typing import Union
 
 Size = Union[int, "Expr"]
@@ -194,11 +195,6 @@ def _dominates(a: Size, b: Size) -> bool:
     return all(c > 0 and all(atom.isidentifier() for atom in m) for m, c in difference)
 
 
-def counts_from_end(size: Size) -> bool:
-    """Whether a position is below zero for all dims, as ``-n`` is: it counts from the end."""
-    return size != 0 and _dominates(0, size)
-
-
 def _max_parts(size: Size) -> list[Size]:
     """Return the operands of a maximum, or the size itself."""
     text = str(size)
@@ -307,14 +303,44 @@ def size_gcd(sizes: Iterable[Size]) -> int:
     return reduce(gcd, (c for s in sizes for _, c in _terms(s)), 0)
 
 
-def upper_bound(size: Size, dims: Mapping[str, Dim]) -> int | None:
-    """Return a bound that `size` never exceeds, or None (positive coefficients and atoms only)."""
-    total = 0
+Interval = tuple[float, float]
+
+
+def bounds(size: Size, dims: Mapping[str, Dim]) -> Interval:
+    """Return numbers that `size` is never below and never above (infinite where none is known).
+
+    Interval arithmetic: what is known of one term is not held against another.
+    """
+    low = high = 0.0
     for monomial, coefficient in _terms(size):
-        tops = [dims[a].max if a in dims else None for a in monomial]
-        if coefficient < 0:
-            tops = [dims[a].min if a in dims else None for a in monomial]
-        if any(t is None for t in tops):
-            return None
-        total += coefficient * prod(t for t in tops if t is not None)
-    return total
+        part: Interval = (coefficient, coefficient)
+        for atom in monomial:
+            part = _hull(part, _atom_bounds(atom, dims), _times)
+        low, high = low + part[0], high + part[1]
+    return low, high
+
+
+def _times(a: float, b: float) -> float:
+    return a * b if a and b else 0.0  # and not infinity times zero
+
+
+def _hull(a: Interval, b: Interval, function: Callable[[float, float], float]) -> Interval:
+    ends = [function(x, y) for x in a for y in b]
+    return min(ends), max(ends)
+
+
+def _atom_bounds(atom: str, dims: Mapping[str, Dim]) -> Interval:
+    tree = ast.parse(atom, mode="eval").body
+    if isinstance(tree, ast.Name) and tree.id in dims:
+        dim = dims[tree.id]
+        return dim.min, math.inf if dim.max is None else dim.max
+    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
+        first, *rest = (bounds(_walk(a, None), dims) for a in tree.args)
+        if tree.func.id in ("max", "min"):
+            pick = max if tree.func.id == "max" else min
+            return pick(first[0], *(r[0] for r in rest)), pick(first[1], *(r[1] for r in rest))
+        if rest[0][0] > 0 and tree.func.id == "mod":
+            return 0, rest[0][1] - 1
+        if rest[0][0] > 0 and tree.func.id == "floordiv":
+            return _hull(first, rest[0], lambda x, y: x // y if math.isfinite(x) else x)
+    return -math.inf, math.inf

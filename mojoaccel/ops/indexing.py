@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from mojoaccel.ir.dims import Size, counts_from_end, size_max, size_min
+from mojoaccel.ir.dims import Size, size_max, size_min
 from mojoaccel.ir.graph import GraphBuilder, Node
 from mojoaccel.ir.plan import View
 from mojoaccel.ir.types import BOOL, I64, U8, TensorType
@@ -310,7 +310,7 @@ def slice_bounds(node: Node, extent: Size) -> tuple[Size, Size, int]:
             return default
         if isinstance(value, int) and value >= 2**62:
             return extent
-        if counts_from_end(value):
+        if isinstance(value, int) and value < 0:
             return size_max(extent + value, 0)
         if value in (extent, 0):
             return value  # type: ignore[no-any-return]

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from mojoaccel.errors import Diagnostic, MojoaccelError, SourceLoc, error, gather
+from mojoaccel.ir.dims import size_max
 from mojoaccel.ir.graph import Attr, Node, Value, make_attrs
 from mojoaccel.ir.types import BY_TORCH, TensorType
 from mojoaccel.ops.registry import Foreign, OpDef, by_aten
+from mojoaccel.trace.held import HeldSizes
 from mojoaccel.trace.source import source_of
 from mojoaccel.trace.symbolic import SizeReader
 
@@ -59,6 +61,17 @@ DROPPED = frozenset(
 
 AT_ITEM = {"aten.select.int": 2, "aten.select_scatter.default": 3}
 """Calls that may take their position from a tensor, and which argument it is."""
+
+
+POSITIONS = {
+    "aten.slice.Tensor": ("start", "end"),
+    "aten.slice_copy.Tensor": ("start", "end"),
+    "aten.slice_scatter.default": ("start", "end"),
+    "aten.select.int": ("index",),
+    "aten.select_copy.int": ("index",),
+    "aten.select_scatter.default": ("index",),
+}
+"""Arguments that count from the end of a dim if they are negative."""
 
 
 def overload_name(target: Any) -> str:
@@ -110,10 +123,12 @@ class Importer:
 
     def read_calls(self) -> None:
         """Import every call of the graph; collect what cannot be (`findings`)."""
+        held = HeldSizes(self.sizes)
         for fx in self.program.graph.nodes:
             if fx.op != "call_function":
                 continue
             try:
+                held.follow(fx)
                 self._call(fx)
             except MojoaccelError as problem:
                 self.refused += problem.diagnostics
@@ -207,7 +222,7 @@ class Importer:
                 continue
             many = isinstance(value, (tuple, list))
             key = f"{fx.name}.{index}" if many else fx.name
-            _check_sized(fx, record.name, item)
+            self._check_sized(fx, record.name, item)
             outputs.append(self.define(key, f"{fx.name}_{index}" if many else fx.name, item))
         self.nodes.append(
             Node(
@@ -219,6 +234,25 @@ class Importer:
                 fx.name,
             )
         )
+
+    def _check_sized(self, fx: Any, op: str, tensor: Any) -> None:
+        """Refuse a result whose size only the data tells.
+
+        Raises:
+            MojoaccelError: MA204, with the line that makes it.
+        """
+        sizes = [s.node.expr for s in tensor.shape if isinstance(s, torch.SymInt)]
+        env = [s.node.shape_env for s in tensor.shape if isinstance(s, torch.SymInt)]
+        unknown = sorted(
+            str(symbol)
+            for size, shapes in zip(sizes, env, strict=True)
+            for symbol in size.free_symbols
+            if shapes is not None and shapes.is_unbacked_symint(symbol)
+        )
+        if unknown:
+            hint = _KNOWN_SIZE.get(op, "")
+            message = f"{op}: the size of its result depends on the data ({unknown[0]})"
+            raise error("MA204", message, loc=source_of(fx), hint=hint)
 
     def read_arguments(self, fx: Any, record: OpDef) -> tuple[list[str | None], dict[str, Attr]]:
         """Split a call's arguments into tensor operands and attributes (see ops.registry)."""
@@ -232,7 +266,19 @@ class Importer:
             if _is_operand(bound.get(argument.name)):
                 inputs.append(self._operand(bound.pop(argument.name)))
         attrs = {k: self._attr(v) for k, v in bound.items() if k not in DROPPED}
-        return inputs, attrs
+        return inputs, {**attrs, **self._from_front(fx, attrs)}
+
+    def _from_front(self, fx: Any, attrs: dict[str, Attr]) -> dict[str, Attr]:
+        """Return positions of a slice or select that count from the end, from the front."""
+        bound = bind_arguments(fx)
+        found: dict[str, Attr] = {}
+        for name in POSITIONS.get(overload_name(fx.target), ()):
+            value = bound[name].meta["val"] if isinstance(bound[name], torch.fx.Node) else None
+            if isinstance(value, torch.SymInt) and self.sizes.counts_from_end(value):
+                shape = fx.args[0].meta["val"].shape
+                place = self.sizes.size(shape[bound["dim"] % len(shape)]) + self.sizes.size(value)
+                found[name] = place if name == "index" else size_max(place, 0)
+        return found
 
     def _operands(
         self, schema: Any, bound: dict[str, Any], wanted: str, is_list: bool
@@ -298,26 +344,6 @@ _KNOWN_SIZE = {
     "repeat_interleave": "pass output_size",
 }
 """What makes the size of an operator's result known."""
-
-
-def _check_sized(fx: Any, op: str, tensor: Any) -> None:
-    """Refuse a result whose size only the data tells.
-
-    Raises:
-        MojoaccelError: MA204, with the line that makes it.
-    """
-    sizes = [s.node.expr for s in tensor.shape if isinstance(s, torch.SymInt)]
-    env = [s.node.shape_env for s in tensor.shape if isinstance(s, torch.SymInt)]
-    unknown = sorted(
-        str(symbol)
-        for size, shapes in zip(sizes, env, strict=True)
-        for symbol in size.free_symbols
-        if shapes is not None and shapes.is_unbacked_symint(symbol)
-    )
-    if unknown:
-        hint = _KNOWN_SIZE.get(op, "")
-        message = f"{op}: the size of its result depends on the data ({unknown[0]})"
-        raise error("MA204", message, loc=source_of(fx), hint=hint)
 
 
 def _check_strided(fx: Any) -> None:

@@ -7,7 +7,17 @@ from functools import reduce
 from typing import Any
 
 from mojoaccel.errors import error
-from mojoaccel.ir.dims import Dim, Size, floordiv, mod, size_max, size_min, size_prod, symbol
+from mojoaccel.ir.dims import (
+    Dim,
+    Size,
+    bounds,
+    floordiv,
+    mod,
+    size_max,
+    size_min,
+    size_prod,
+    symbol,
+)
 
 FUNCTIONS: dict[str, Callable[[Size, Size], Size]] = {
     "Add": lambda a, b: a + b,
@@ -23,11 +33,22 @@ FUNCTIONS: dict[str, Callable[[Size, Size], Size]] = {
 
 
 class SizeReader:
-    """Reads sympy expressions; knows the user's name of every symbol."""
+    """Reads sympy expressions; knows the user's name of every symbol.
+
+    Attributes:
+        names: Dims by symbol name.
+        learned: Sizes by the name of a symbol that torch has for what was in a tensor (`held`).
+    """
 
     def __init__(self, names: dict[str, Dim]) -> None:
         """Take the dims by sympy symbol name."""
         self.names = names
+        self.learned: dict[str, Size] = {}
+
+    @property
+    def dims(self) -> dict[str, Dim]:
+        """The dims by their own name."""
+        return {d.name: d for d in self.names.values()}
 
     def size(self, value: Any) -> Size:
         """Return an int, SymInt or sympy expression as a size."""
@@ -36,10 +57,28 @@ class SizeReader:
         expression = value.node.expr if hasattr(value, "node") else value
         return self._read(expression)
 
+    def counts_from_end(self, position: Any) -> bool:
+        """Whether a symbolic position is below zero, as ``5 - n`` may be.
+
+        torch.export decides that once, for all sizes (it is a guard), so the example's sign is
+        that of all. Of what was in a tensor it has no example; there its range must tell.
+
+        Raises:
+            MojoaccelError: MA204, it is below zero for some sizes only.
+        """
+        if position.node.hint is not None:
+            return int(position.node.hint) < 0
+        low, high = bounds(self.size(position), self.dims)
+        if low < 0 <= high:
+            raise error("MA204", f"a position counts from the end for some sizes only: {position}")
+        return high < 0
+
     def _read(self, e: Any) -> Size:
         if e.is_Integer:
             return int(e)
         if e.is_Symbol:
+            if e.name in self.learned:
+                return self.learned[e.name]
             if e.name not in self.names:
                 raise error("MA204", f"a size depends on the data ({e.name})")
             return symbol(self.names[e.name].name)

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from tests.models import lengths
+
 BATCHES = (1, 2, 3, 5, 8)
-SHARES = (1.0, 0.7, 0.4)
-"""Of the example's length."""
 
 
 def load_suite(path: str) -> ModuleType:
@@ -55,45 +55,6 @@ def resized(args: tuple[Any, ...], axes: list[int | None], batch: int) -> tuple[
             copy = copy + 0.1 * value.std() * torch.randn(copy.shape, dtype=copy.dtype)
         made.append(copy)
     return tuple(made)
-
-
-def sequence_axes(args: tuple[Any, ...], family: str) -> list[int | None]:
-    """Return the axis of each positional input that carries a sequence: of tokens or a wave."""
-    return [
-        1
-        if value.dim() == 2 and (not value.is_floating_point() or family == "audio")
-        else 2
-        if value.dim() == 3 and family == "audio"
-        else None
-        for value in args
-    ]
-
-
-def sequence_shapes(
-    args: tuple[Any, ...], axes: list[int | None], spec: Any
-) -> tuple[Any, dict[int, Any]]:
-    """Return dynamic shapes with a dim for every length that occurs, and those dims by length."""
-    import torch
-
-    dims: dict[int, Any] = {}
-    shapes = []
-    for value, axis in zip(args, axes, strict=True):
-        if axis is None:
-            shapes.append(None)
-            continue
-        size = value.shape[axis]
-        dims.setdefault(size, torch.export.Dim(f"s{size}", min=2, max=size))
-        shapes.append({axis: dims[size]})
-    packed = tuple(shapes)
-    return ({"args": packed} if isinstance(spec, dict) else packed), dims
-
-
-def shortened(args: tuple[Any, ...], axes: list[int | None], share: float) -> tuple[Any, ...]:
-    """Return inputs whose sequences are cut to a share of their length."""
-    return tuple(
-        value if axis is None else value.narrow(axis, 0, max(2, int(value.shape[axis] * share)))
-        for value, axis in zip(args, axes, strict=True)
-    )
 
 
 def processor_seconds() -> float:
@@ -146,14 +107,20 @@ def measure(
 
     if dynamic and shapes is None:
         return {"status": "skip", "reason": ["its code fixes the batch"]}
-    lengths: list[int | None] = []
+    free: list[lengths.Length] = []
     if sequence:
-        lengths = sequence_axes(tuple(args), models.family(name))
-        if not any(axis is not None for axis in lengths):
-            return {"status": "skip", "reason": ["it takes no sequence"]}
-        shapes, _ = sequence_shapes(tuple(args), lengths, shapes)
+        answer = lengths.free_lengths(module, tuple(args), kwargs or {}, models.family(name))
+        if isinstance(answer, str):
+            return {"status": "skip", "reason": [answer]}
+        free = answer
+        reason = lengths.refused(module, tuple(args), kwargs, free)
+        if reason:
+            return {"status": "skip", "reason": [reason]}
+        shapes = lengths.declared(module, tuple(args), kwargs or {}, free)
     result: dict[str, Any] = {"status": "pass"}
     graphs: list[Any] = []
+    if sequence:
+        result["lengths"] = [f.sizes for f in free]
     start, before = time.perf_counter(), processor_seconds()
     try:
         if dynamo:
@@ -188,6 +155,9 @@ def measure(
     if sequence:
         sets = {int(100 * share): shortened(tuple(args), lengths, share) for share in SHARES}
     with torch.no_grad():
+        steps = range(len(lengths.SHARES))
+        sets = {step: lengths.resized(tuple(args), free, step) for step in steps}
+    with torch.no_grad(), session:
         for batch, inputs in sets.items():
             verdict = judge(module, inputs, dict(kwargs or {}), call(*inputs, **(kwargs or {})))
             for key in ("error", "own"):
@@ -196,7 +166,7 @@ def measure(
             result["strict"] = result.get("strict", True) and verdict.strict
             if not verdict.ok:
                 where = f" at batch {batch}" if dynamic else ""
-                where = f" at {batch} % of the length" if sequence else where
+                where = f" at lengths {[f.sizes[batch] for f in free]}" if sequence else where
                 result.update(status="fail", stage="compare", reason=[verdict.reason + where])
     result["compiled"] = sum(len(g.variants) for g in graphs)
     return result

@@ -27,6 +27,12 @@ class Forms(nn.Module):
         positions = torch.arange(n)
         return [
             torch.arange(64.0)[-n:] * x[:, 0],
+            torch.arange(128.0)[n - 100 :] * 2,
+            torch.arange(128.0)[n - 100 : n + 64],
+            torch.arange(64.0)[n - 65] * x,
+            x.repeat(3, 1)[1 - 2 * n : 3 * n - 1],
+            x.repeat(2, 1).slice_scatter(x, 0, -n),
+            x.select_scatter(x[0], 0, 1 - n),
             x.sort(1),
             x.argsort(dim=0, stable=True),
             x.topk(3, 1),

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable
+from math import inf
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from mojoaccel.ir.dims import (
     Dim,
     Size,
+    bounds,
     evaluate,
     exact_div,
     floordiv,
@@ -18,7 +20,6 @@ from mojoaccel.ir.dims import (
     size_max,
     size_min,
     symbol,
-    upper_bound,
 )
 from mojoaccel.ir.types import F32, TensorType, parse_type
 
@@ -78,5 +79,9 @@ def test_exact_division_and_bounds() -> None:
     assert exact_div(b * s * 384, s * 64) == b * 6
     assert exact_div(b * s + 1, s) is None
     assert (b * 8 + 3) // 4 == b * 2
-    assert upper_bound(b * s * 2, {"b": Dim("b", 1, 4), "s": Dim("s", 1, 5)}) == 40
+    dims = {"b": Dim("b", 1, 4), "s": Dim("s", 2)}
+    assert bounds(b * b * 2 - 3, dims) == (-1, 29)
+    assert bounds(64 - size_min(s, 64), dims) == (0, 62)
+    assert bounds(mod(s, b) - floordiv(s, 2), dims) == (-inf, 2)
+    assert bounds(symbol("unknown") * 0 + size_max(s, 5) * -1, dims) == (-inf, -5)
     assert free_dims(floordiv(b + 1, 2) * s) == {"b", "s"}

@@ -1,0 +1,146 @@
+"""Which axes of a model's inputs carry a sequence whose length its code leaves free.
+
+torch.export is asked: every axis that may be a sequence is marked ``Dim.AUTO``; a length that it
+takes for a constant is fixed by the model's own code. Recurrent layers stay whole meanwhile, as in
+the compiler: torch.export would unroll them over their steps.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+SHARES = (1.0, 0.7, 0.4)
+"""Of the example's length."""
+
+LONGER = (1.0, 1.4, 2.0)
+"""The same for a model that takes no shorter sequence."""
+
+
+@dataclass(frozen=True)
+class Length:
+    """One length, which several axes may have.
+
+    Attributes:
+        axes: Input and axis of each.
+        sizes: What it is tried at.
+    """
+
+    axes: tuple[tuple[int, int], ...]
+    sizes: tuple[int, ...]
+
+
+def candidate_axes(args: tuple[Any, ...], family: str) -> list[tuple[int, ...]]:
+    """Return the axes of each input that may be sequences: of tokens, frames or a wave."""
+    audio = family == "audio"
+    tokens = {v.shape[1] for v in args if v.dim() == 2 and not v.is_floating_point()}
+    made: list[tuple[int, ...]] = []
+    for value in args:
+        if value.dim() == 2 and (audio or value.shape[1] in tokens):
+            made.append((1,))
+        elif value.dim() == 3 and audio:
+            made.append((1, 2))
+        else:
+            made.append((1,) if value.dim() == 3 and value.shape[1] in tokens else ())
+    return made
+
+
+def dynamic_shapes(
+    module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], axes: list[dict[int, Any]]
+) -> dict[str, Any]:
+    """Return torch.export's ``dynamic_shapes`` for the positional inputs' axes."""
+    signature = inspect.signature(module.forward)
+    shapes = dict(signature.bind(*axes, **dict.fromkeys(kwargs)).arguments)
+    for name, kind in ((n, p.kind) for n, p in signature.parameters.items()):
+        if kind is inspect.Parameter.VAR_KEYWORD and name in shapes:
+            shapes |= shapes.pop(name)
+    return shapes
+
+
+def free_lengths(
+    module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], family: str
+) -> list[Length] | str:
+    """Return the lengths that the model's code leaves free, or why there are none."""
+    import torch
+
+    from mojoaccel.trace.recurrent import whole_recurrences
+
+    candidates = candidate_axes(args, family)
+    if not any(candidates):
+        return "it takes no sequence"
+    shapes = [dict.fromkeys(axes, torch.export.Dim.AUTO) for axes in candidates]
+    logging.getLogger("torch").setLevel(logging.ERROR)
+    try:
+        with torch.no_grad(), warnings.catch_warnings(), whole_recurrences():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(
+                module,
+                args,
+                dict(kwargs),
+                dynamic_shapes=dynamic_shapes(module, args, kwargs, shapes),
+                strict=False,
+            )
+    except Exception as problem:
+        return f"torch.export has none: {str(problem).splitlines()[0][:200]}"
+    nodes = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
+    inputs = [nodes[name].meta["val"] for name in program.graph_signature.user_inputs]
+    found: dict[Any, list[tuple[int, int]]] = {}
+    for index, axes in enumerate(candidates):
+        for axis in axes:
+            size = inputs[index].shape[axis]
+            if isinstance(size, torch.SymInt) and size.node.expr.is_Symbol:
+                found.setdefault(size.node.expr, []).append((index, axis))
+    if not found:
+        return "its code fixes the length: torch.export takes it for a constant"
+    lengths = []
+    for symbol, places in found.items():
+        index, axis = places[0]
+        low = int(program.range_constraints[symbol].lower)
+        size = args[index].shape[axis]
+        shares = SHARES if max(2, int(SHARES[-1] * size)) >= low else LONGER
+        lengths.append(Length(tuple(places), tuple(max(2, int(s * size)) for s in shares)))
+    return lengths
+
+
+def declared(
+    module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], lengths: list[Length]
+) -> dict[str, Any]:
+    """Return dynamic shapes with a named dim for each length, as far as it is tried."""
+    import torch
+
+    axes: list[dict[int, Any]] = [{} for _ in args]
+    for number, length in enumerate(lengths):
+        dim = torch.export.Dim(f"s{number}", min=min(length.sizes), max=max(length.sizes))
+        for index, axis in length.axes:
+            axes[index][axis] = dim
+    return dynamic_shapes(module, args, kwargs, axes)
+
+
+def resized(args: tuple[Any, ...], lengths: list[Length], step: int) -> tuple[Any, ...]:
+    """Return inputs of other lengths: the example cut short, or repeated."""
+    import torch
+
+    made = list(args)
+    for length in lengths:
+        for index, axis in length.axes:
+            places = torch.arange(length.sizes[step]) % args[index].shape[axis]
+            made[index] = made[index].index_select(axis, places)
+    return tuple(made)
+
+
+def refused(module: Any, args: tuple[Any, ...], kwargs: Any, lengths: list[Length]) -> str:
+    """Return at which of the lengths PyTorch itself does not run the model, and why."""
+    import torch
+
+    for step in range(len(SHARES)):
+        try:
+            with torch.no_grad():
+                module(*resized(args, lengths, step), **(kwargs or {}))
+        except Exception as problem:
+            sizes = [length.sizes[step] for length in lengths]
+            return f"PyTorch does not run it at lengths {sizes}: {str(problem)[:200]}"
+    return ""
