@@ -47,7 +47,9 @@ def broken_conditions(program: Any, declared: Sequence[tuple[Any, Dim]]) -> list
         return []
     environment = next(size.node.shape_env for size, _ in declared if hasattr(size, "node"))
     printer = PythonPrinter()
-    texts = dict.fromkeys(printer.doprint(guard.expr) for guard in environment.guards)
+    # Of two sizes that must be equal only one has a name left in the program.
+    held = (environment.replace(guard.expr) for guard in environment.guards)
+    texts = dict.fromkeys(printer.doprint(condition) for condition in held)
     conditions = {text: compile(text, "condition", "eval") for text in texts}
     draws = list(draw_sizes(ranges))
     return [text for text, code in conditions.items() if not holds(code, draws)]

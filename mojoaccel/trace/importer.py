@@ -247,7 +247,9 @@ class Importer:
             str(symbol)
             for size, shapes in zip(sizes, env, strict=True)
             for symbol in size.free_symbols
-            if shapes is not None and shapes.is_unbacked_symint(symbol)
+            if shapes is not None
+            and shapes.is_unbacked_symint(symbol)
+            and str(symbol) not in self.sizes.learned
         )
         if unknown:
             hint = _KNOWN_SIZE.get(op, "")

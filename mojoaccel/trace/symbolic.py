@@ -32,6 +32,13 @@ FUNCTIONS: dict[str, Callable[[Size, Size], Size]] = {
 """sympy (and torch's own) functions of sizes."""
 
 
+ROUNDED: dict[str, Callable[[Size, Size], Size]] = {
+    "CeilToInt": lambda a, b: -floordiv(-a, b),
+    "FloorToInt": floordiv,
+}
+"""torch's functions of a quotient, by its two sides."""
+
+
 class SizeReader:
     """Reads sympy expressions; knows the user's name of every symbol.
 
@@ -77,19 +84,46 @@ class SizeReader:
         if e.is_Integer:
             return int(e)
         if e.is_Symbol:
-            if e.name in self.learned:
-                return self.learned[e.name]
-            if e.name not in self.names:
-                raise error("MA204", f"a size depends on the data ({e.name})")
-            return symbol(self.names[e.name].name)
+            return self._named(e.name)
         kind = type(e).__name__
+        if kind in ROUNDED:
+            above, below = self._ratio(e.args[0])
+            return ROUNDED[kind](above, below)
         if kind == "Mul":
             return self._product(e)
         if kind == "Pow" and e.exp.is_Integer and int(e.exp) > 0:
             return size_prod([self._read(e.base)] * int(e.exp))
-        if kind not in FUNCTIONS:
-            raise error("MA202", f"a size of the traced graph is not understood: {e}")
-        return reduce(FUNCTIONS[kind], [self._read(a) for a in e.args])
+        if kind in FUNCTIONS:
+            return reduce(FUNCTIONS[kind], [self._read(a) for a in e.args])
+        raise error("MA202", f"a size of the traced graph is not understood: {e}")
+
+    def _named(self, name: str) -> Size:
+        if name in self.learned:
+            return self.learned[name]
+        if name not in self.names:
+            raise error("MA204", f"a size depends on the data ({name})")
+        return symbol(self.names[name].name)
+
+    def _ratio(self, e: Any) -> tuple[Size, Size]:
+        """Read a quotient of sizes, which torch computes in floating point, as its two sides."""
+        kind = type(e).__name__
+        if e.is_Float and float(e).is_integer():
+            return int(e), 1
+        if e.is_Rational:
+            return int(e.p), int(e.q)
+        if kind in ("IntTrueDiv", "FloatTrueDiv"):
+            (a, b), (c, d) = (self._ratio(x) for x in e.args)
+            return a * d, b * c
+        if kind == "ToFloat":
+            return self._read(e.args[0]), 1
+        if kind in ("Add", "Mul"):
+            above, below = self._ratio(e.args[0])
+            for part in e.args[1:]:
+                a, b = self._ratio(part)
+                above = above * b + a * below if kind == "Add" else above * a
+                below = below * b
+            return above, below
+        return self._read(e), 1
 
     def _product(self, e: Any) -> Size:
         total: Size = 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ SHARES = (1.0, 0.7, 0.4)
 
 LONGER = (1.0, 1.4, 2.0)
 """The same for a model that takes no shorter sequence."""
+
+STEPS = 10
+"""Lengths between the shortest and the longest at which a model is asked whether it takes them."""
 
 
 @dataclass(frozen=True)
@@ -67,23 +70,11 @@ def free_lengths(
     """Return the lengths that the model's code leaves free, or why there are none."""
     import torch
 
-    from mojoaccel.trace.recurrent import whole_recurrences
-
     candidates = candidate_axes(args, family)
     if not any(candidates):
         return "it takes no sequence"
-    shapes = [dict.fromkeys(axes, torch.export.Dim.AUTO) for axes in candidates]
-    logging.getLogger("torch").setLevel(logging.ERROR)
     try:
-        with torch.no_grad(), warnings.catch_warnings(), whole_recurrences():
-            warnings.simplefilter("ignore")
-            program = torch.export.export(
-                module,
-                args,
-                dict(kwargs),
-                dynamic_shapes=dynamic_shapes(module, args, kwargs, shapes),
-                strict=False,
-            )
+        program = exported(module, args, kwargs, candidates)
     except Exception as problem:
         return f"torch.export has none: {str(problem).splitlines()[0][:200]}"
     nodes = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
@@ -96,14 +87,54 @@ def free_lengths(
                 found.setdefault(size.node.expr, []).append((index, axis))
     if not found:
         return "its code fixes the length: torch.export takes it for a constant"
+    least: dict[int, int] = {}
+    for symbol, ((index, axis), *_) in found.items():
+        size, low = args[index].shape[axis], int(program.range_constraints[symbol].lower)
+        least[size] = max(low, least.get(size, 2))
     lengths = []
-    for symbol, places in found.items():
-        index, axis = places[0]
-        low = int(program.range_constraints[symbol].lower)
-        size = args[index].shape[axis]
-        shares = SHARES if max(2, int(SHARES[-1] * size)) >= low else LONGER
+    for places in found.values():
+        size = args[places[0][0]].shape[places[0][1]]
+        shares = SHARES if max(2, int(SHARES[-1] * size)) >= least[size] else LONGER
         lengths.append(Length(tuple(places), tuple(max(2, int(s * size)) for s in shares)))
-    return lengths
+    return refusal(program, module, args, kwargs, lengths) or lengths
+
+
+def exported(
+    module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], axes: list[tuple[int, ...]]
+) -> Any:
+    """Export a model with some axes of its inputs free."""
+    import torch
+
+    from mojoaccel.trace.recurrent import whole_recurrences
+
+    logging.getLogger("torch").setLevel(logging.ERROR)
+    shapes = [dict.fromkeys(places, torch.export.Dim.AUTO) for places in axes]
+    spec = dynamic_shapes(module, args, kwargs, shapes)
+    with torch.no_grad(), warnings.catch_warnings(), whole_recurrences():
+        warnings.simplefilter("ignore")
+        return torch.export.export(module, args, dict(kwargs), dynamic_shapes=spec, strict=False)
+
+
+def refusal(
+    program: Any,
+    module: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    lengths: list[Length],
+) -> str:
+    """Return at which lengths in the range PyTorch, or its program, does not run, and why."""
+    import torch
+
+    for name, call in (("PyTorch", module), ("torch.export's program", program.module())):
+        for part in range(STEPS + 1):
+            sizes = [min(n.sizes) + (max(n.sizes) - min(n.sizes)) * part // STEPS for n in lengths]
+            try:
+                with torch.no_grad(), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    call(*resized(args, lengths, sizes), **kwargs)
+            except Exception as problem:
+                return f"{name} does not take lengths {sizes}: {str(problem)[:160]}"
+    return ""
 
 
 def declared(
@@ -120,27 +151,13 @@ def declared(
     return dynamic_shapes(module, args, kwargs, axes)
 
 
-def resized(args: tuple[Any, ...], lengths: list[Length], step: int) -> tuple[Any, ...]:
+def resized(args: tuple[Any, ...], lengths: list[Length], sizes: Sequence[int]) -> tuple[Any, ...]:
     """Return inputs of other lengths: the example cut short, or repeated."""
     import torch
 
     made = list(args)
-    for length in lengths:
+    for length, size in zip(lengths, sizes, strict=True):
         for index, axis in length.axes:
-            places = torch.arange(length.sizes[step]) % args[index].shape[axis]
+            places = torch.arange(size) % args[index].shape[axis]
             made[index] = made[index].index_select(axis, places)
     return tuple(made)
-
-
-def refused(module: Any, args: tuple[Any, ...], kwargs: Any, lengths: list[Length]) -> str:
-    """Return at which of the lengths PyTorch itself does not run the model, and why."""
-    import torch
-
-    for step in range(len(SHARES)):
-        try:
-            with torch.no_grad():
-                module(*resized(args, lengths, step), **(kwargs or {}))
-        except Exception as problem:
-            sizes = [length.sizes[step] for length in lengths]
-            return f"PyTorch does not run it at lengths {sizes}: {str(problem)[:200]}"
-    return ""
