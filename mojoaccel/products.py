@@ -89,6 +89,11 @@ class Target:
         """Whether one instruction multiplies 32 bfloat16 and sums their pairs in float32."""
         return self.simd_bytes == 64 and "avx512_bf16" in self.required_features
 
+    @property
+    def amx(self) -> bool:
+        """Whether there are tile registers that multiply bfloat16."""
+        return self.dot_pairs and "amx_bf16" in self.required_features
+
     def code_key(self) -> dict[str, Any]:
         """The fields that change generated code (not the number of cores)."""
         return {

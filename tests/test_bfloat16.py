@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import mojoaccel
+from mojoaccel.artifact.packing import AMX_PANEL
 from mojoaccel.config import OptimizeOptions, TraceOptions
 from mojoaccel.emit.module import emit
 from mojoaccel.passes.pipeline import optimize
@@ -69,3 +70,15 @@ def test_only_targets_with_the_instruction_get_it(cpu, pairs):
     text = emit(optimize(traced, target, OptimizeOptions()), target).main
     assert ("conv2d_pairs[" in text, "linear_pairs[" in text) == (pairs, pairs)
     assert "widen=True" in text, "an odd depth has no pairs"
+
+
+@pytest.mark.parametrize(("features", "amx"), [("", True), ("-amx-tile", False)])
+def test_weights_lie_in_panels_of_two_tiles_for_amx(features, amx):
+    module = nn.Sequential(nn.Linear(64, 192), nn.Linear(192, 64), nn.Linear(64, 48)).eval()
+    example = mojoaccel.Example(module, (torch.randn(40, 64),))
+    traced, _ = trace(LoadedModel("Layers", example), TraceOptions(dtype="bf16"))
+    target = read_target(f"cpu:x86_64-linux-gnu+sapphirerapids{features}")
+    plan = optimize(traced, target, OptimizeOptions())
+    panels = {w.shape[2] for w in plan.weights if len(w.shape) == 4}
+    assert target.amx == amx
+    assert (panels == {AMX_PANEL}) == amx

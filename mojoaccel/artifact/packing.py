@@ -31,6 +31,18 @@ def panel_widths(columns: int, lanes: int, simd_bytes: int, *, few_rows: bool = 
     return [nr for nr in order if nr == order[0] or -columns % nr <= columns // 4]
 
 
+AMX_PANEL = 32
+"""Columns of a panel that AMX tiles multiply: two tiles (``PANEL`` of ``maccel.tiles``)."""
+
+AMX_SCRATCH = 1 << 16
+"""Scratch bytes per thread of the sums of AMX tiles (`tiles_scratch` of ``maccel.tile_grid``)."""
+
+
+def fits_tiles(pairs: int) -> bool:
+    """Whether AMX tiles multiply a reduction of `pairs`: it is whole tiles of 8 to 16 pairs."""
+    return any(pairs % steps == 0 for steps in range(8, 17))
+
+
 def pack_panels(weight_kn: np.ndarray, nr: int) -> np.ndarray:
     """Packs a matrix into panels of columns, the layout of ``maccel.linear``.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mojoaccel.artifact.packing import pair_rows
+from mojoaccel.artifact.packing import AMX_SCRATCH, pair_rows
 
 
 def conv_panels(out_channels: int, lanes: int) -> list[int]:
@@ -83,6 +83,15 @@ def conv_tile_rows(panel: int, lanes: int, registers: int) -> int:
     if registers == 32:
         return {1: 14, 2: 14, 3: 9, 4: 7}[vectors]
     return {1: 6, 2: 6, 3: 4, 4: 3}[vectors]
+
+
+def conv_tiles_scratch(depth: int) -> int:
+    """Returns the scratch bytes per thread of a convolution by AMX tiles over `depth` pairs.
+
+    The numbers mirror `gathered_tiles` in `conv_tiles.mojo`.
+    """
+    double = 2 * 16 * 4 * (-(-depth // 16) | 1) * 16
+    return AMX_SCRATCH + max(1, min(16, (1 << 20) // double)) * double
 
 
 def conv_scratch_bytes(

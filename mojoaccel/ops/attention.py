@@ -188,6 +188,8 @@ def attention_scratch(ctx: KernelContext, depth: int, value_depth: int, acc: DTy
     keys = rows = 256
     panel = 2 * ctx.lanes(acc)
     tile = 6 if ctx.simd_bytes == 32 else 12
+    if ctx.amx:
+        tile = 32
     padded = -(-value_depth // panel) * panel
     elements = keys * depth + (keys + rows) * padded + tile * keys + 2 * rows
     return (elements + -(-rows * depth // 16) * 16) * acc.size

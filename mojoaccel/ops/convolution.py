@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mojoaccel.artifact.packing_conv import conv_panels, conv_scratch_bytes, conv_tile_rows
+from mojoaccel.artifact.packing import AMX_PANEL, fits_tiles
+from mojoaccel.artifact.packing_conv import (
+    conv_panels,
+    conv_scratch_bytes,
+    conv_tile_rows,
+    conv_tiles_scratch,
+)
 from mojoaccel.ir.dims import Size, exact_div, size_prod
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import Arg, Closure, KernelCall, Param, View
@@ -219,10 +225,12 @@ def convolve(
             macs=macs,
         )
     question = convolution_question(view, out_channels, groups, common)
-    panel = ctx.tiles.choose(question, conv_panels(out_channels // groups, lanes))
-    panels = -(-(out_channels // groups) // panel)
     pairs = makes_pairs(ctx, view.dtype, per_group) and even_strides(view)
     depth = kh * kw * per_group // (2 if pairs else 1)
+    amx = pairs and ctx.amx and groups == 1 and fits_tiles(depth)
+    widths = [AMX_PANEL] if amx else conv_panels(out_channels // groups, lanes)
+    panel = ctx.tiles.choose(question, widths)
+    panels = -(-(out_channels // groups) // panel)
     packed = ctx.weight(
         w,
         "conv_pairs" if pairs else "conv",
@@ -254,6 +262,8 @@ def convolve(
             itemsize=acc.size,
             weight_itemsize=4 if pairs else view.dtype.size,
         )
+        if amx:
+            scratch = conv_tiles_scratch(depth)
     return image_kernel(
         ctx,
         node,

@@ -82,6 +82,7 @@ class KernelContext:
         simd_bytes: Register width of the target.
         fuse: Whether values may stay lazy (levels 2 and 3).
         dot_pairs: Whether the target multiplies pairs of bfloat16 (``maccel.pairs``).
+        amx: Whether it has tile registers for that (``maccel.amx``).
         tiles: Answers to the kernels' questions about their tile parameters.
         buffers: Every buffer so far.
         groups: Fused groups in execution order.
@@ -95,6 +96,7 @@ class KernelContext:
     fuse: bool
     tiles: TileTable = field(default_factory=TileTable)
     dot_pairs: bool = False
+    amx: bool = False
     buffers: dict[str, Buffer] = field(default_factory=dict)
     groups: list[FusionGroup] = field(default_factory=list)
     weights: dict[str, PackedWeight] = field(default_factory=dict)

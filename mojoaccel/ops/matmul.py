@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-from mojoaccel.artifact.packing import panel_widths
+from mojoaccel.artifact.packing import AMX_PANEL, AMX_SCRATCH, fits_tiles, panel_widths
 from mojoaccel.ir.dims import Size, exact_div, size_prod
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import Arg, Closure, KernelCall, View
@@ -71,6 +71,9 @@ def linear(
         view = ctx.copy(view)
     stride = row_stride(view, k)
     widen = t.dtype != acc and not pairs
+    scratch = linear_scratch(k // 2 if pairs else k, nr, acc, widen=widen)
+    if pairs and ctx.amx:
+        scratch = max(scratch, AMX_SCRATCH)
     rank = len(view.shape)
     shape = (*view.shape[:-1], n)
 
@@ -86,7 +89,7 @@ def linear(
                 Arg("ptr", packed),
                 Arg("closure", store),
             ),
-            scratch=linear_scratch(k // 2 if pairs else k, nr, acc, widen=widen),
+            scratch=scratch,
             flops=rows * (2 * n * k),
             question=question,
         )
@@ -115,10 +118,13 @@ def weight_panels(
     question = f"linear {dtype.name} n={n} k={k} rows={rows}"
     few = isinstance(rows, int) and rows <= FEW_ROWS
     widths = panel_widths(n, ctx.lanes(acc), ctx.simd_bytes, few_rows=few)
+    pairs = makes_pairs(ctx, dtype, k) and ctx.type(w).dtype == dtype
+    if pairs and ctx.amx and fits_tiles(k // 2):
+        widths = [AMX_PANEL]
     nr = ctx.tiles.choose(question, widths)
     order = "nk" if transposed else "kn"
     count = -(-n // nr)
-    if makes_pairs(ctx, dtype, k) and ctx.type(w).dtype == dtype:
+    if pairs:
         return question, ctx.weight(w, f"pairs_{order}", {"nr": nr}, (count, k // 2, nr, 2))
     return question, ctx.weight(w, f"panels_{order}", {"nr": nr}, (count, k, nr))
 

@@ -20,7 +20,7 @@ def schedule_groups(
     tiles: TileTable,
 ) -> KernelContext:
     """Lower every node in order and put outputs and states where they belong."""
-    context = KernelContext(graph, target.simd_bytes, fuse, tiles, target.dot_pairs)
+    context = KernelContext(graph, target.simd_bytes, fuse, tiles, target.dot_pairs, target.amx)
     context.types = {name: v.type for name, v in graph.values().items()}
     context.weight_names = {w.name for w in graph.weights} - {s.weight for s in states}
     context.state_values = {s.output for s in states}

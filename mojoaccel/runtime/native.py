@@ -28,6 +28,7 @@ OPEN_ERRORS = {
     2: "weights.bin is missing",
     3: "weights.bin has the wrong size",
     4: "out of memory",
+    5: "the system does not let this process use AMX",
 }
 
 

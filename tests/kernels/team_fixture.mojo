@@ -2,6 +2,8 @@
 
 from std.ffi import external_call
 
+from maccel.amx import has_amx
+from maccel.libc import request_amx
 from maccel.team import POOL_SCRATCH, POOL_SCRATCH_BYTES, POOL_TEAM_SIZE, Team
 from maccel.types import Args, Ptr
 
@@ -25,6 +27,16 @@ def filled[dt: DType](count: Int, seed: Int) -> Ptr[dt]:
             Float64((state >> 16) % 33 - 16) / 16.0
         )
     return data
+
+
+def tiles_permitted() -> Bool:
+    """Returns false, and says so, if the target has AMX and the system refuses it.
+    """
+    comptime if has_amx():
+        if not request_amx():
+            print("skipped: the system does not let this process use AMX")
+            return False
+    return True
 
 
 def control_block(size: Int, scratch_bytes: Int) -> Args:

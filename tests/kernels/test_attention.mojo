@@ -9,7 +9,7 @@ from maccel.pool import pool_create, pool_destroy, pool_run, pool_set_scratch
 from maccel.team import Team
 from maccel.types import Args, Ptr, arg_int, arg_ptr
 
-from team_fixture import buffer, filled
+from team_fixture import buffer, filled, tiles_permitted
 
 comptime F = DType.float32
 comptime LOWEST = -3.4028234663852886e38
@@ -232,9 +232,14 @@ def test_pairs_of_bfloat16() raises:
     check[H, F, 64, 64, True, False](1, 2, 270, 301, 1, 3)
     check[H, F, 34, 18, True, True](1, 4, 300, 75, 2, 4)
     check[H, F, 34, 18, False, True](2, 2, 10, 1100, 1, 3)
+    check[H, F, 80, 80, True, True](1, 4, 300, 75, 2, 4)
+    check[H, F, 64, 64, False, True](2, 2, 10, 1100, 1, 3)
+    check[H, F, 64, 40, False, True](1, 3, 70, 520, 1, 2)
 
 
 def main() raises:
+    if not tiles_permitted():
+        return
     test_plain()
     test_masked_causal_and_odd_depths()
     test_few_queries_split_the_keys()

@@ -11,7 +11,7 @@ from maccel.team import Team
 from maccel.types import Ptr
 from maccel.winograd import conv2d_winograd
 
-from team_fixture import buffer, control_block, filled
+from team_fixture import buffer, control_block, filled, tiles_permitted
 
 
 def check[
@@ -188,6 +188,8 @@ def test_long_reduction() raises:
 
 def test_pairs_of_bfloat16() raises:
     comptime if has_pairs():
+        if not tiles_permitted():
+            return
         comptime H = DType.bfloat16
         check[H, 6, 37, 3, 3, 1, 1, 1, 1, 2, True](2, 6, 7, 0, 3)
         check[H, 12, 40, 3, 2, 2, 2, 2, 2, 1, True](2, 9, 10, 2, 2)
@@ -195,6 +197,14 @@ def test_pairs_of_bfloat16() raises:
         check[H, 24, 48, 1, 1, 1, 0, 1, 1, 3, True](2, 7, 9, 0, 2)
         check[H, 24, 48, 1, 1, 2, 0, 1, 1, 3, True](2, 7, 9, 8, 2)
         check[H, 402, 20, 3, 3, 1, 1, 1, 1, 2, True](1, 4, 5, 0, 2)
+        # AMX tiles: within lines, in place or copied; gathered; a matrix; parts of a line.
+        check[H, 32, 40, 3, 3, 1, 1, 1, 1, 2, True](2, 5, 28, 0, 3)
+        check[H, 32, 40, 3, 3, 2, 1, 1, 1, 2, True](1, 9, 33, 0, 2)
+        check[H, 32, 40, 3, 3, 1, 1, 1, 1, 2, True](2, 7, 7, 0, 2)
+        check[H, 48, 70, 1, 1, 1, 0, 1, 1, 2, True](2, 7, 9, 0, 4)
+        check[H, 48, 70, 1, 1, 1, 0, 1, 1, 2, True](2, 4, 13, 8, 2)
+        check[H, 48, 70, 1, 1, 2, 0, 1, 1, 2, True](1, 9, 31, 0, 2)
+        check[H, 512, 20, 3, 3, 1, 1, 1, 1, 2, True](1, 3, 14, 0, 2)
 
 
 def test_other_types() raises:

@@ -7,9 +7,10 @@ from maccel.gemm import partition
 from maccel.linear import linear, linear_pairs, linear_scratch
 from maccel.pairs import has_pairs
 from maccel.team import Team
+from maccel.tile_grid import tiles_scratch
 from maccel.types import Ptr
 
-from team_fixture import buffer, control_block, filled
+from team_fixture import buffer, control_block, filled, tiles_permitted
 
 
 def check[
@@ -49,7 +50,8 @@ def check[
             calls[unsafe_offset=row * N + col + i] += 1
 
     var block = control_block(
-        team_size, max(64, linear_scratch[K, NR, acc, a_dt, b_dt, widen]())
+        team_size,
+        max(tiles_scratch(), linear_scratch[K, NR, acc, a_dt, b_dt, widen]()),
     )
     for tid in range(team_size):
         comptime if pairs:
@@ -119,10 +121,14 @@ def test_other_types() raises:
 
 def test_pairs_of_bfloat16() raises:
     comptime if has_pairs():
+        if not tiles_permitted():
+            return
         comptime H = DType.bfloat16
         for rows in range(1, 18):
             check[H, H, 50, 20, 3, pairs=True](rows, 2, 2)
         check[H, H, 130, 6, 4, pairs=True](9, 0, 3)
+        for rows in range(1, 20):
+            check[H, H, 50, 64, 2, pairs=True](rows, 0, 2)
         check[H, H, 50, 2300, 2, pairs=True](150, 4, 2)
         check[H, H, 50, 2, 3, pairs=True](3, 0, 1)
 

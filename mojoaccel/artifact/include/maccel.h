@@ -23,6 +23,7 @@ enum {
 /* Codes that maccel_open and maccel_run return; 0 is success. */
 enum {
   MACCEL_NO_WEIGHTS = 2, MACCEL_WRONG_WEIGHTS = 3, MACCEL_NO_MEMORY = 4,
+  MACCEL_NO_TILES = 5, /* compiled for AMX, which the system does not let this process use */
   MACCEL_BAD_DTYPE = 10, MACCEL_BAD_RANK = 11, MACCEL_BAD_SIZE = 12, MACCEL_OUT_OF_RANGE = 13,
   MACCEL_NO_DATA = 14, MACCEL_BAD_INDEX = 20
 };

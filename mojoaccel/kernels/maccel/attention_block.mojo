@@ -16,11 +16,20 @@ from maccel.attention_buffers import (
     pack_pairs,
     pairs_at,
 )
+from maccel.amx import (
+    TILE_ROWS,
+    TILE_STEPS,
+    configure_tiles,
+    fits_tiles,
+    release_tiles,
+    tile_steps,
+)
 from maccel.attention_weights import mask_row, weigh_row
 from maccel.dot import DOT_COLS, DOT_ROWS, dot_rows
 from maccel.gemm import gemm_rows
 from maccel.pack import pack_panel
 from maccel.pairs import PAIR
+from maccel.tiles import Rows, multiply_rows
 from maccel.types import Ptr
 
 
@@ -87,9 +96,16 @@ def attend[
     comptime MR = B.tile
     comptime value_panels = B.value_depth // NR
     comptime in_place = v_dt == acc and DV % NR == 0
+    comptime amx = able and fits_tiles[D // 2]()
+    comptime steps = tile_steps[D // 2]()
     var few = rows <= FEW_ROWS
+    # AMX computes whole tiles: there are as many rows only where no other block follows.
+    var tiled = amx and paired and base == 0
     var tiles = (rows + MR - 1) // MR
-    var largest = stack_allocation[MR, Scalar[acc]]()
+    if tiled:
+        tiles = (rows + 2 * TILE_ROWS - 1) // (2 * TILE_ROWS)
+        configure_tiles(TILE_ROWS, steps)
+    var largest = stack_allocation[B.score_rows, Scalar[acc]]()
 
     for key in range(begin, end, KEYS):
         var count = min(KEYS, end - key)
@@ -129,6 +145,9 @@ def attend[
         for tile in range(tiles):
             var r = rows * tile // tiles
             var height = rows * (tile + 1) // tiles - r
+            if tiled:
+                r = 2 * TILE_ROWS * tile
+                height = min(2 * TILE_ROWS, rows - r)
             var q = buffers.queries.unsafe_offset((base + r) * D)
             var seen = count
             comptime if causal:
@@ -158,6 +177,19 @@ def attend[
                 comptime if able:
                     for j in range(0, seen, NR):
                         var panel = pairs_at(buffers.keys, j * D)
+                        comptime if amx:
+                            if tiled:
+                                multiply_rows[steps](
+                                    height,
+                                    pairs_at(q, 0),
+                                    D,
+                                    D // 2,
+                                    panel,
+                                    as_floats(buffers.scores.unsafe_offset(j)),
+                                    KEYS,
+                                    True,
+                                )
+                                continue
                         gemm_rows[acc, PAIR, PAIR, VECTORS](
                             height,
                             pairs_at(q, 0),
@@ -188,6 +220,8 @@ def attend[
                         panel,
                     )
             var padded = (seen + W - 1) // W * W
+            if tiled:
+                padded = (seen + NR - 1) // NR * NR
             var fresh = key == begin
             # Two loops: the maxima of all rows are found side by side.
             for i in range(height):
@@ -232,6 +266,9 @@ def attend[
                         line.unsafe_store(
                             d * W, line.unsafe_load[width=W](d * W) * factor
                         )
+            comptime if amx and steps != TILE_STEPS:
+                if tiled:
+                    configure_tiles(TILE_ROWS, TILE_STEPS)
             comptime for p in range(value_panels):
                 var panel = buffers.values.unsafe_offset(p * NR * KEYS)
                 var panel_row = NR
@@ -241,6 +278,19 @@ def attend[
                 comptime if able:
                     if paired:
                         var pairs = pairs_at(panel, 0)
+                        comptime if amx:
+                            if tiled:
+                                multiply_rows[TILE_STEPS](
+                                    height,
+                                    pairs_at(buffers.scores, 0),
+                                    KEYS,
+                                    padded // 2,
+                                    pairs,
+                                    as_floats(sums),
+                                    B.value_depth,
+                                    fresh,
+                                )
+                                continue
                         gemm_rows[acc, PAIR, PAIR, VECTORS](
                             height,
                             pairs_at(buffers.scores, 0),
@@ -274,3 +324,15 @@ def attend[
                     fresh,
                     panel,
                 )
+            comptime if amx and steps != TILE_STEPS:
+                if tiled:
+                    configure_tiles(TILE_ROWS, steps)
+    comptime if amx:
+        if tiled:
+            release_tiles()
+
+
+@always_inline
+def as_floats[acc: DType, //](data: Ptr[acc]) -> Ptr[DType.float32]:
+    """Returns values that are float32 wherever there are tiles."""
+    return data.unsafe_bitcast[Float32]()

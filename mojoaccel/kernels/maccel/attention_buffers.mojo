@@ -2,7 +2,9 @@
 
 from std.sys import simd_width_of
 
+from maccel.amx import TILE_ROWS, TILE_STEPS, fits_tiles, has_amx
 from maccel.gemm import tile_rows
+from maccel.conv_gather import zero_run
 from maccel.pack import pack_panel
 from maccel.pairs import PAIR, as_pairs, has_pairs, pack_row_pairs
 from maccel.types import Ptr
@@ -55,6 +57,7 @@ struct Buffers[acc: DType, D: Int, DV: Int](
     comptime NR = VECTORS * Self.W
     comptime value_depth = (Self.DV + Self.NR - 1) // Self.NR * Self.NR
     comptime tile = tile_rows[VECTORS]()
+    comptime score_rows = 2 * TILE_ROWS if has_amx() else Self.tile
     comptime key_elements = KEYS * Self.D
     comptime value_elements = KEYS * Self.value_depth
     comptime output_elements = BLOCK_ROWS * Self.value_depth
@@ -62,7 +65,7 @@ struct Buffers[acc: DType, D: Int, DV: Int](
         Self.key_elements
         + Self.value_elements
         + Self.output_elements
-        + Self.tile * KEYS
+        + Self.score_rows * KEYS
         + 2 * BLOCK_ROWS
         + (BLOCK_ROWS * Self.D + 15) // 16 * 16
     )
@@ -74,7 +77,7 @@ struct Buffers[acc: DType, D: Int, DV: Int](
     var output: Ptr[Self.acc]
     """Weighted sums of values, [BLOCK_ROWS][value_depth]."""
     var scores: Ptr[Self.acc]
-    """Scores, then weights, of one row tile, [tile][KEYS]."""
+    """Scores, then weights, of one row tile, [score_rows][KEYS]."""
     var top: Ptr[Self.acc]
     """Largest score of each row so far."""
     var total: Ptr[Self.acc]
@@ -88,7 +91,7 @@ struct Buffers[acc: DType, D: Int, DV: Int](
         self.values = self.keys.unsafe_offset(Self.key_elements)
         self.output = self.values.unsafe_offset(Self.value_elements)
         self.scores = self.output.unsafe_offset(Self.output_elements)
-        self.top = self.scores.unsafe_offset(Self.tile * KEYS)
+        self.top = self.scores.unsafe_offset(Self.score_rows * KEYS)
         self.total = self.top.unsafe_offset(BLOCK_ROWS)
         self.queries = self.total.unsafe_offset(BLOCK_ROWS)
 
@@ -178,6 +181,8 @@ def pack_pairs[
     count: Int,
 ):
     """Packs `count` keys, pairs along the depth, and values, pairs along the keys.
+
+    Values that only fill up a tile are zero: their weights are, but 0 * NaN is not.
     """
     comptime NR = Buffers[acc, D, DV].NR
     comptime H = DType.bfloat16
@@ -200,3 +205,10 @@ def pack_pairs[
             min(NR, DV - p),
             pairs_at(buffers.values, p * KEYS),
         )
+        comptime if has_amx():
+            var pairs = (count + 1) // 2
+            var whole = (pairs + TILE_STEPS - 1) // TILE_STEPS * TILE_STEPS
+            zero_run(
+                pairs_at(buffers.values, p * KEYS + pairs * NR),
+                (whole - pairs) * NR,
+            )

@@ -5,7 +5,14 @@ dims, `describe` gives the output shapes, `reserve` the memory needed, `forward`
 groups.
 """
 
-from maccel.libc import Bytes, allocate, processor_count, release
+from maccel.amx import has_amx
+from maccel.libc import (
+    Bytes,
+    allocate,
+    processor_count,
+    release,
+    request_amx,
+)
 from maccel.pool import MAX_THREADS, pool_create, pool_destroy, pool_refresh
 from maccel.session import (
     ARENA,
@@ -15,6 +22,7 @@ from maccel.session import (
     MAX_OUTPUTS,
     MAX_STATES,
     NO_MEMORY,
+    NO_TILES,
     OK,
     OUTPUTS,
     OWNED,
@@ -57,8 +65,11 @@ def session_open(
         read_end: One past the last.
 
     Returns:
-        OK, NO_WEIGHTS, WRONG_WEIGHTS or NO_MEMORY.
+        OK, NO_WEIGHTS, WRONG_WEIGHTS, NO_MEMORY, or NO_TILES where the system refuses AMX.
     """
+    comptime if has_amx():
+        if not request_amx():
+            return NO_TILES
     var address = allocate(SESSION_BYTES)
     if address == 0:
         return NO_MEMORY

@@ -41,6 +41,14 @@ def set_signal_mask(mask: Int) -> Int:
 
 
 @always_inline
+def request_amx() -> Bool:
+    """Asks the kernel to let this process use AMX tiles (Linux 5.16); false when it refuses.
+    """
+    # arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)
+    return syscall(158, 0x1023, 18, 0, 0) == 0
+
+
+@always_inline
 def process_id() -> Int:
     """Returns the calling process's id."""
     return Int(external_call["getpid", Int32]())

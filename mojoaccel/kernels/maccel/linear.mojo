@@ -3,11 +3,14 @@
 from std.memory import stack_allocation
 from std.sys import simd_width_of, size_of
 
+from maccel.amx import fits_tiles
 from maccel.gemm import CHUNK, gemm_rows, partition, store_tile, tile_rows
 from maccel.pack import widen_rows
 from maccel.pairs import as_pairs
 from maccel.team import Team
-from maccel.types import Ptr
+from maccel.tile_grid import linear_tiles
+from maccel.tiles import PANEL
+from maccel.types import F32, Ptr
 
 comptime DEPTH = 1024
 """Longest reduction in one pass: a block of a panel (DEPTH x NR elements) stays in L2 beside
@@ -235,7 +238,8 @@ def linear_pairs[
     b: Ptr[DType.bfloat16],
     store: Store,
 ):
-    """Computes `linear` of bfloat16 operands two steps at a time (see `pairs`).
+    """Computes `linear` of bfloat16 operands two steps at a time (see `pairs`), by AMX tiles where
+    the target has them and the rows are worth it.
 
     Parameters:
         acc: Type of the sums, float32.
@@ -252,8 +256,18 @@ def linear_pairs[
         b: The panels, `[ceil(N/NR)][K/2][NR][2]`, zero where there is no column.
         store: The epilogue.
 
-    Scratch per thread: `linear_scratch[K // 2, NR, float32]`.
+    Scratch per thread: `linear_scratch[K // 2, NR, float32]`, with tiles at least `tiles_scratch`.
     """
+    comptime if NR == PANEL and fits_tiles[K // 2]():
+
+        @always_inline
+        def rebound[w: Int](row: Int, col: Int, v: F32[w]) {imm}:
+            store[w](row, col, rebind[SIMD[acc, w]](v))
+
+        linear_tiles[N=N, K=K // 2](
+            team, rows, as_pairs(a), a_row // 2, as_pairs(b), rebound
+        )
+        return
     linear[N=N, K=K // 2, NR=NR, acc=acc](
         team, rows, as_pairs(a), a_row // 2, as_pairs(b), store
     )

@@ -50,6 +50,7 @@ comptime TENSOR_WORDS = 10
 
 comptime OK = Int32(0)
 comptime NO_MEMORY = Int32(4)
+comptime NO_TILES = Int32(5)
 comptime BAD_DTYPE = 10
 comptime BAD_RANK = 11
 comptime BAD_SIZE = 12

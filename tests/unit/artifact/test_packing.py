@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mojoaccel.artifact.packing import pack_panels, pair_rows, panel_widths
+from mojoaccel.artifact.packing import fits_tiles, pack_panels, pair_rows, panel_widths
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,10 @@ def test_pairs_of_rows_lie_together():
     assert pairs.shape == (2, 3, 4, 2)
     for p, k, j in np.ndindex(panels.shape):
         assert pairs[p, k // 2, j, k % 2] == panels[p, k, j]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "fits"), [(8, True), (7, False), (17, False), (40, True), (384, True)]
+)
+def test_reductions_of_whole_tiles(pairs, fits):
+    assert fits_tiles(pairs) == fits
