@@ -21,6 +21,7 @@ from tests import operator_cases as cases
 from tests.operators import (
     attention_cases,
     complex_cases,
+    core_cases,
     linalg_cases,
     movement_cases,
     ordering_cases,
@@ -121,6 +122,7 @@ GROUPS: dict[str, Callable[[], list[cases.Case]]] = {
     "polynomial": special_cases.polynomial_cases,
     "integer": special_cases.integer_cases,
     "narrow": special_cases.narrow_cases,
+    "core": core_cases.core_cases,
 }
 
 

@@ -72,10 +72,19 @@ def trace(loaded: LoadedModel, options: TraceOptions) -> tuple[TracedModel, Weig
     example = as_traced(loaded.example, options)
     dims = merge_dynamic(example, options)
     program = replace_spatial(unify_aliases(loaded.program or export(example, dims)))
-    with warnings.catch_warnings(), whole_recurrences():
-        warnings.simplefilter("ignore")
-        decomposed = program.run_decompositions(decomposition_table())
-    return read_program(loaded.name, decomposed, example, dims)
+    return read_program(loaded.name, decompose(program), example, dims)
+
+
+def decompose(program: Any) -> Any:
+    """Run the decompositions; explain a form of a call that has none."""
+    try:
+        with warnings.catch_warnings(), whole_recurrences():
+            warnings.simplefilter("ignore")
+            return program.run_decompositions(decomposition_table())
+    except MojoaccelError:
+        raise
+    except Exception as e:
+        raise explain(e) from e
 
 
 def as_traced(example: Example, options: TraceOptions) -> Example:

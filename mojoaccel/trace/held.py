@@ -99,9 +99,9 @@ class HeldSizes:
 
     def _learn_length(self, fx: Any, value: Any) -> None:
         """Learn the length of a slice between positions whose place is certain."""
-        source, dim, start, end = (*fx.args, *(0, None, END)[len(fx.args) - 1 :])
+        source, dim, start, end, step = (*fx.args, *(0, None, END, 1)[len(fx.args) - 1 :])
         length = value.shape[dim]
-        if isinstance(length, int) or not length.node.expr.is_Symbol:
+        if isinstance(length, int) or not length.node.expr.is_Symbol or step != 1:
             return
         name = length.node.expr.name
         extent = self._read(source.meta["val"].shape[dim])

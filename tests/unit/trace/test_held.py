@@ -23,7 +23,8 @@ class Window(nn.Module):
 
     def forward(self, x):
         span = torch.tensor(min(x.shape[0], 64))
-        return self.table[64 - span : 64 + span] + 1, x.clamp(max=span * 2 - 1)
+        window = self.table[64 - span : 64 + span]
+        return window + 1, x.clamp(max=span * 2 - 1), x[1::2]
 
 
 class Padded(nn.Module):
@@ -49,7 +50,7 @@ def traced(module, length="n:2..100"):
 def test_what_is_read_from_a_tensor_of_a_size_is_that_size():
     graph = traced(Window())
     shapes = [v.type.shape for n in graph.nodes for v in n.outputs if n.op == "slice"]
-    assert shapes == [(parse_size("2*min(64, n)"), 4)]
+    assert shapes == [(parse_size("2*min(64, n)"), 4), (parse_size("floordiv(n, 2)"),)]
 
 
 def test_a_quotient_is_rounded_in_integers():
