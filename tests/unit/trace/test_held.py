@@ -48,7 +48,7 @@ def traced(module, length="n:2..100"):
 
 
 def test_what_is_read_from_a_tensor_of_a_size_is_that_size():
-    graph = traced(Window())
+    graph = traced(Window(), "n:4..100")
     shapes = [v.type.shape for n in graph.nodes for v in n.outputs if n.op == "slice"]
     assert shapes == [(parse_size("2*min(64, n)"), 4), (parse_size("floordiv(n, 2)"),)]
 
