@@ -63,6 +63,8 @@ def test_what_is_wrong_is_said_before_listening(artifacts, tmp_path, server):
     net = artifacts / "net.maccel"
     cases = (
         ((net, "--port", taken), "MA711", "cannot listen on"),
+        ((net, "--grpc-port", taken), "MA711", f":{taken} for gRPC"),
+        ((net, "--metrics-port", taken), "MA711", "cannot listen on"),
         ((tmp_path / "none.maccel",), "MA601", "does not exist"),
         ((damaged,), "MA601", "weights.bin has 1 bytes"),
         ((lesser,), "MA701", "a-feature-of-tomorrow"),
@@ -74,7 +76,8 @@ def test_what_is_wrong_is_said_before_listening(artifacts, tmp_path, server):
     )
     for args, code, text in cases:
         ports = () if "--port" in args else ("--port", 0)
-        status, out, err = deploy(*args, *ports, "--grpc-port", -1)
+        ports += () if "--grpc-port" in args else ("--grpc-port", -1)
+        status, out, err = deploy(*args, *ports)
         assert status in (2, 3), err
         assert out == "" and f"error[{code}]" in err and text in err, err
 
