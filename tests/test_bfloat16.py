@@ -69,6 +69,7 @@ def test_only_targets_with_the_instruction_get_it(cpu, pairs):
     target = read_target(f"cpu:{cpu}")
     text = emit(optimize(traced, target, OptimizeOptions()), target).main
     assert ("conv2d_pairs[" in text, "linear_pairs[" in text) == (pairs, pairs)
+    assert ("conv2d_gathered[" in text) == target.amx, "three channels fill no tile by themselves"
     assert "widen=True" in text, "an odd depth has no pairs"
 
 

@@ -32,6 +32,11 @@ def pack_conv_weight(weight: NDArray[Any], groups: int, panel: int) -> NDArray[A
     return np.ascontiguousarray(packed.reshape(groups, panels, panel, -1).transpose(0, 1, 3, 2))
 
 
+def pad_depth(panels: NDArray[Any], depth: int) -> NDArray[Any]:
+    """Appends zeros along the reduction of packed weights, up to `depth` steps."""
+    return np.pad(panels, ((0, 0), (0, 0), (0, depth - panels.shape[2]), (0, 0)))
+
+
 def pack_depthwise_weight(weight: NDArray[Any], lanes: int) -> NDArray[Any]:
     """Packs `[OC, 1, KH, KW]` into `[ceil(OC/lanes), KH*KW, lanes]`, zero padded."""
     oc, _, kh, kw = weight.shape

@@ -50,6 +50,9 @@ LAYOUTS: dict[str, Callable[..., np.ndarray[Any, Any]]] = {
     "pairs_nk": lambda w, nr: packing.pair_rows(packing.pack_panels(w.T, nr)),
     "conv": lambda w, **p: packing_conv.pack_conv_weight(_image(w), **p),
     "conv_pairs": lambda w, **p: packing.pair_rows(packing_conv.pack_conv_weight(_image(w), **p)),
+    "conv_gathered": lambda w, depth, panel: packing.pair_rows(
+        packing_conv.pad_depth(packing_conv.pack_conv_weight(_image(w), 1, panel), depth)
+    ),
     "conv_transpose": lambda w, **p: packing_conv.pack_conv_transpose_weight(_image(w), **p),
     "depthwise": lambda w, **p: packing_conv.pack_depthwise_weight(_image(w), **p),
     "grouped": lambda w, **p: packing_conv.pack_grouped_weight(_image(w), **p),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from mojoaccel.artifact.packing_conv import (
 from mojoaccel.ir.dims import Size, exact_div, size_prod
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import Arg, Closure, KernelCall, Param, View
-from mojoaccel.ir.types import DType
+from mojoaccel.ir.types import BF16, F32, DType
 from mojoaccel.ops.lazy import Lazy
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.matmul import accumulate_dtype, makes_pairs
@@ -228,6 +229,10 @@ def convolve(
     pairs = makes_pairs(ctx, view.dtype, per_group) and even_strides(view)
     depth = kh * kw * per_group // (2 if pairs else 1)
     amx = pairs and ctx.amx and groups == 1 and fits_tiles(depth)
+    odd = ctx.amx and groups == 1 and view.dtype == ctx.type(w).dtype == BF16 and not amx
+    if odd and kh * kw * per_group >= 16:
+        params = (("in_channels", in_channels), ("out_channels", out_channels), *common)
+        return convolve_gathered(ctx, node, view, w, params, macs)
     widths = [AMX_PANEL] if amx else conv_panels(out_channels // groups, lanes)
     panel = ctx.tiles.choose(question, widths)
     panels = -(-(out_channels // groups) // panel)
@@ -275,6 +280,32 @@ def convolve(
         scratch=scratch,
         macs=macs,
         question=question,
+    )
+
+
+def convolve_gathered(
+    ctx: KernelContext,
+    node: Node,
+    view: View,
+    w: str,
+    params: Sequence[tuple[str, Param]],
+    macs: Size,
+) -> Lazy:
+    """Convolve by AMX tiles what neither pairs up nor fills tiles: windows filled up with zeros."""
+    out_channels, *window = (int(str(n)) for n in ctx.type(w).shape)
+    depth = -(-math.prod(window) // 32) * 32
+    shape = (1, -(-out_channels // AMX_PANEL), depth // 2, AMX_PANEL, 2)
+    packed = ctx.weight(w, "conv_gathered", {"depth": depth, "panel": AMX_PANEL}, shape)
+    return image_kernel(
+        ctx,
+        node,
+        "maccel.conv_tiles",
+        "conv2d_gathered",
+        params,
+        (image(view), Arg("ptr", packed)),
+        dtype=F32,
+        scratch=conv_tiles_scratch(depth // 2),
+        macs=macs,
     )
 
 

@@ -4,7 +4,9 @@ from std.sys import simd_width_of
 from std.testing import assert_equal
 
 from maccel.conv import conv2d
+from maccel.amx import has_amx
 from maccel.conv_pairs import conv2d_pairs
+from maccel.conv_tiles import conv2d_gathered
 from maccel.image import ImageView
 from maccel.pairs import has_pairs
 from maccel.team import Team
@@ -27,6 +29,7 @@ def check[
     vectors: Int,
     pairs: Bool = False,
     winograd: Bool = False,
+    gathered: Bool = False,
 ](
     count: Int, height: Int, width: Int, padded_pixel: Int, team_size: Int
 ) raises:
@@ -41,11 +44,12 @@ def check[
     var ow = (width + 2 * pad - dilation * (kw - 1) - 1) // stride + 1
     var x = filled[dt](count * height * width * sw, 1)
     var w = filled[dt](oc * depth, 2)
-    var packed = buffer[dt](groups * panels * depth * panel)
-    for i in range(groups * panels * depth * panel):
+    comptime stored = (depth + 31) // 32 * 32 if gathered else depth
+    var packed = buffer[dt](groups * panels * stored * panel)
+    for i in range(groups * panels * stored * panel):
         packed[unsafe_offset=i] = 0
     for o in range(oc):
-        var at = (o // go * panels + o % go // panel) * depth
+        var at = (o // go * panels + o % go // panel) * stored
         for k in range(depth):
             var place = (at + k) * panel + o % go % panel
             comptime if pairs:
@@ -68,6 +72,29 @@ def check[
                 Team(block, tid),
                 rebind[ImageView[acc]](view),
                 packed,
+                oh,
+                ow,
+                store,
+            )
+            continue
+        comptime if gathered:
+            comptime H = DType.bfloat16
+            conv2d_gathered[
+                acc,
+                ic,
+                oc,
+                kh,
+                kw,
+                stride,
+                stride,
+                pad,
+                pad,
+                dilation,
+                dilation,
+            ](
+                Team(block, tid),
+                rebind[ImageView[H]](view),
+                Ptr[H](unsafe_from_address=Int(packed)),
                 oh,
                 ow,
                 store,
@@ -197,6 +224,19 @@ def test_pairs_of_bfloat16() raises:
         check[H, 24, 48, 1, 1, 1, 0, 1, 1, 3, True](2, 7, 9, 0, 2)
         check[H, 24, 48, 1, 1, 2, 0, 1, 1, 3, True](2, 7, 9, 8, 2)
         check[H, 402, 20, 3, 3, 1, 1, 1, 1, 2, True](1, 4, 5, 0, 2)
+        comptime if has_amx():
+            check[H, 3, 40, 7, 7, 2, 3, 1, 1, 2, True, gathered=True](
+                2, 19, 23, 0, 3
+            )
+            check[H, 3, 40, 3, 3, 2, 1, 1, 1, 2, True, gathered=True](
+                1, 14, 15, 5, 2
+            )
+            check[H, 19, 7, 1, 1, 1, 0, 1, 1, 2, True, gathered=True](
+                1, 5, 8, 0, 2
+            )
+            check[H, 7, 33, 3, 3, 1, 2, 2, 1, 2, True, gathered=True](
+                1, 9, 8, 0, 1
+            )
         # AMX tiles: within lines, in place or copied; gathered; a matrix; parts of a line.
         check[H, 32, 40, 3, 3, 1, 1, 1, 1, 2, True](2, 5, 28, 0, 3)
         check[H, 32, 40, 3, 3, 2, 1, 1, 1, 2, True](1, 9, 33, 0, 2)

@@ -34,7 +34,9 @@ def copy_run[
             source.unsafe_load[width=lanes](count - lanes).cast[acc](),
         )
     elif rest > 0:
-        comptime half = 8 if rest >= 8 else (4 if rest >= 4 else min(rest, 2))
+        comptime half = 16 if rest >= 16 else (
+            8 if rest >= 8 else (4 if rest >= 4 else min(rest, 2))
+        )
         target.unsafe_store(0, source.unsafe_load[width=half](0).cast[acc]())
         target.unsafe_store(
             rest - half,

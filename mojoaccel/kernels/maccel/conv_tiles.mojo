@@ -8,12 +8,12 @@ strip where the padding touches them. The rest is gathered, one window after the
 
 from std.sys import simd_width_of
 
-from maccel.amx import TILE_ROWS, tile_steps
+from maccel.amx import TILE_ROWS, TILE_STEPS, tile_steps
 from maccel.conv import row_elements, store_tile
-from maccel.conv_gather import gather_rows
+from maccel.conv_gather import gather_rows, zero_run
 from maccel.conv_strip import copy_strip
 from maccel.image import ImageView
-from maccel.pairs import PAIR
+from maccel.pairs import PAIR, as_pairs
 from maccel.team import Team
 from maccel.tile_grid import (
     BLOCK,
@@ -23,7 +23,7 @@ from maccel.tile_grid import (
     tiles_scratch,
 )
 from maccel.tiles import F, PANEL, Rows
-from maccel.types import Ptr
+from maccel.types import F32, Ptr
 
 comptime STRIP_ROWS = 12
 """Pixels that a tile within one line must have; lower tiles waste the columns they load."""
@@ -201,4 +201,89 @@ def conv2d_tiles[
 
     multiply_grid[1, depth, panels, most](
         team, all, lda, weights, gather, finish
+    )
+
+
+@always_inline
+def conv2d_gathered[
+    acc: DType,
+    in_channels: Int,
+    out_channels: Int,
+    kernel_h: Int,
+    kernel_w: Int,
+    stride_h: Int,
+    stride_w: Int,
+    pad_h: Int,
+    pad_w: Int,
+    dilation_h: Int,
+    dilation_w: Int,
+    S: def[w: Int](Int, Int, Int, SIMD[acc, w]) -> None,
+](
+    team: Team,
+    x: ImageView[DType.bfloat16],
+    weights: Ptr[DType.bfloat16],
+    out_h: Int,
+    out_w: Int,
+    store: S,
+):
+    """Convolves images whose channels do not pair up or fill tiles: every window is gathered and
+    filled up with zeros.
+
+    The parameters are those of `conv2d`, in one group. Weights are packed ahead as
+    [panels][depth/2][PANEL][2], the depth a multiple of 32 and zero beyond the window.
+    """
+    comptime H = DType.bfloat16
+    comptime depth = kernel_h * kernel_w * in_channels
+    comptime pairs = (depth + 31) // 32 * TILE_STEPS
+    comptime lda = row_elements[PAIR, pairs]()
+    comptime panels = (out_channels + PANEL - 1) // PANEL
+    var image_pixels = out_h * out_w
+    if x.count * image_pixels <= 0:
+        return
+    var grid = Grid(1, x.count * image_pixels)
+    var scratch = team.scratch[PAIR]().unsafe_offset(tiles_scratch() // 4)
+
+    @always_inline
+    def rebound[w: Int](n: Int, pixel: Int, c: Int, v: F32[w]) {imm}:
+        store[w](n, pixel, c, rebind[SIMD[acc, w]](v))
+
+    @always_inline
+    def finish(c: Ptr[F], first: Int, height: Int, panel: Int) {imm}:
+        store_tile[F, PANEL](
+            c,
+            first,
+            height,
+            image_pixels,
+            panel * PANEL,
+            min(PANEL, out_channels - panel * PANEL),
+            rebound,
+        )
+
+    @always_inline
+    def gather(tile: Int, slot: Int) {imm} -> Rows:
+        var target = scratch.unsafe_offset(slot * TILE_ROWS * lda)
+        var rows = Ptr[H](unsafe_from_address=Int(target))
+        gather_rows[
+            H,
+            H,
+            in_channels,
+            kernel_h,
+            kernel_w,
+            stride_h,
+            stride_w,
+            pad_h,
+            pad_w,
+            dilation_h,
+            dilation_w,
+            2 * lda,
+        ](x, out_h, out_w, grid.first(tile), grid.height, rows)
+        comptime if 2 * pairs > depth:
+            for row in range(grid.height):
+                zero_run(
+                    rows.unsafe_offset(row * 2 * lda + depth), 2 * pairs - depth
+                )
+        return Rows(target, 0)
+
+    multiply_grid[1, pairs, panels, gathered_tiles[pairs]()](
+        team, grid, lda, as_pairs(weights), gather, finish
     )

@@ -14,6 +14,7 @@ from mojoaccel.artifact.packing_conv import (
     pack_grouped_weight,
     pack_recurrent_pairs,
     pack_recurrent_weight,
+    pad_depth,
 )
 
 
@@ -89,3 +90,10 @@ def test_scratch_holds_a_block_of_gathered_rows_and_their_sums() -> None:
     # Large weights: as many tiles as fit in 1 MiB.
     large = conv_scratch_bytes((1, 16, 4608, 32), lanes=16, registers=32)
     assert large == 4 * 14 * (289 * 16 + 32) * 4
+
+
+def test_windows_are_filled_up_with_zeros() -> None:
+    packed = pack_conv_weight(np.arange(1.0, 4 * 3 * 9 + 1).reshape(4, 3, 3, 3), 1, 32)
+    padded = pad_depth(packed, 32)
+    assert padded.shape == (1, 1, 32, 32)
+    assert (padded[:, :, :27] == packed).all() and not padded[:, :, 27:].any()
