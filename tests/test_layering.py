@@ -100,3 +100,9 @@ def test_runtime_needs_only_numpy():
     for path in (PACKAGE / "runtime").glob("*.py"):
         tops = {n.split(".")[0] for n in imports(path, at_import_time=True)}
         assert tops - allowed <= set(sys.stdlib_module_names)
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """Pytest imports them by their names alone, and refuses the second."""
+    files = [p.name for p in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(files) == sorted(set(files))
