@@ -12,6 +12,9 @@ from mojoaccel.engines.max.lowering import Context, Image, Lowering, Refused
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.types import BOOL, F32, I64
 
+LOWEST = -1e38
+"""Stands for minus infinity before a softmax: finite in float32 and bfloat16, its exp is 0."""
+
 
 def linear(ctx: Context, node: Node) -> Any:
     """X @ w.T + b."""
@@ -68,19 +71,20 @@ def attention(ctx: Context, node: Node) -> Any:
     keys = _with_heads(ctx, node, key)
     scores = ops.matmul(ctx[query], ops.transpose(keys, -2, -1))
     scores = ops.mul(scores, ctx.number(scale, dtype))
-    never = ctx.number(-math.inf, dtype)
+    # MAX's softmax gives NaN where one of its lanes sees nothing but -inf (MAX 26.7).
+    hidden = ctx.number(LOWEST, dtype)
     mask = rest[0] if rest else None
     blind = None
     if node.attr("is_causal", False):
-        scores = ops.where(_causal_mask(ctx, node), scores, never)
+        scores = ops.where(_causal_mask(ctx, node), scores, hidden)
     elif mask is not None and ctx.types[mask].dtype == BOOL:
-        scores = ops.where(ctx[mask], scores, never)
+        scores = ops.where(ctx[mask], scores, hidden)
         seen = ops.max(ops.cast(ctx[mask], ctx.dtype(F32)), axis=-1)
         blind = ops.equal(seen, ctx.number(0, F32))
     elif mask is not None:
         given = ctx.cast(ctx[mask], dtype)
-        scores = ops.add(scores, given)
-        blind = ops.equal(ops.max(given, axis=-1), never)
+        scores = ops.max(ops.add(scores, given), hidden)
+        blind = ops.equal(ops.max(given, axis=-1), ctx.number(-math.inf, dtype))
     weights = ops.softmax(scores)
     if blind is not None:
         weights = ops.where(blind, ctx.number(0, dtype), weights)
