@@ -32,6 +32,18 @@ def run(tmp_path):
     return call
 
 
+@pytest.fixture
+def run_here(tmp_path, command_line, monkeypatch):
+    """`run`, without a new process for each."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args, text):
+        (tmp_path / "m.py").write_text(text)
+        return command_line(*args, env={"MOJOACCEL_CACHE_DIR": str(tmp_path / "cache")})
+
+    return call
+
+
 def test_help_loads_nothing_heavy(run):
     code, out, err = run("--help")
     assert (code, err) == (0, "")
@@ -152,8 +164,8 @@ def factory():
 """
 
 
-def test_check_lists_everything_unsupported_at_once(run):
-    code, out, err = run("compile", "m.py", "--check", files={"m.py": UNSUPPORTED})
+def test_check_lists_everything_unsupported_at_once(run_here):
+    code, out, err = run_here("compile", "m.py", "--check", text=UNSUPPORTED)
     assert (code, out) == (1, "")
     found = [line for line in err.splitlines() if line.startswith("error")]
     assert found == [
@@ -170,13 +182,13 @@ def test_check_lists_everything_unsupported_at_once(run):
     assert "hint: use torch.where, or multiply by the mask" in err
 
 
-def test_check_counts_the_operators_of_a_model_that_compiles(run):
+def test_check_counts_the_operators_of_a_model_that_compiles(run_here):
     text = UNSUPPORTED.replace("torch.rand_like(x)", "1").replace("x[x > 0]", "x.relu()")
     text = text.replace("F.dropout(x, 0.5, True)", "x").replace(".softmax(0)", "")
-    code, out, err = run("compile", "m.py", "--check", files={"m.py": text})
+    code, out, err = run_here("compile", "m.py", "--check", text=text)
     assert (code, out) == (0, "")
     assert "calls of" in err and "operators compile" in err
-    code, out, _ = run("compile", "m.py", "--check", "--json")
+    code, out, _ = run_here("compile", "m.py", "--check", "--json", text=text)
     assert code == 0
     assert json.loads(out)["operators"]["relu"] == 1
 
