@@ -159,7 +159,7 @@ def test_two_compiles_at_once_both_succeed(model: Path, tmp_path: Path) -> None:
 def test_a_killed_compile_leaves_nothing_broken(model: Path, tmp_path: Path) -> None:
     cache, output = tmp_path / "cache", tmp_path / "model.maccel"
     chance = random.Random(0)
-    for _ in range(4):
+    for _ in range(3):
         run = subprocess.Popen(
             command(model, "-o", output), env=environment(cache), stderr=subprocess.DEVNULL
         )

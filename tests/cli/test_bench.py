@@ -108,8 +108,8 @@ def test_an_artifact_has_no_model_for_rivals(run, artifact):
 @pytest.mark.mojo
 @pytest.mark.slow
 def test_a_model_against_eager_saved_compared_and_judged(run, artifact, place):
-    model = ("--model", EXAMPLES / "mlp.py", "--at", "batch=3", "--threads", "1")
-    short = ("--seconds", "0.3", "--rounds", "3")
+    model = ("--model", EXAMPLES / "mlp.py", "--at", "batch=3")
+    short = ("--seconds", "0.2", "--rounds", "3", "--threads", "1")
     code, out, err = run(
         *("bench", artifact, *model, *short, "--json", "--save", "one"),
         *("--csv", "b.csv", "--markdown", "b.md", "--html", "b.html"),
@@ -174,7 +174,8 @@ def test_a_wrong_answer_does_not_count_and_fails(run, artifact, place):
     text = (EXAMPLES / "mlp.py").read_text()
     (place / "other.py").write_text(text.replace("manual_seed(0)", "manual_seed(1)"))
     code, out, err = run(
-        *("bench", artifact, "--model", "other.py", "--seconds", "0.2", "--rounds", "3"),
+        *("bench", artifact, "--model", "other.py"),
+        *("--seconds", "0.2", "--rounds", "3", "--threads", "1"),
     )
     assert code == 4
     assert re.search(r"^mojoaccel +wrong output +- ", out, re.MULTILINE)
