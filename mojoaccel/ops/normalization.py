@@ -9,7 +9,7 @@ from mojoaccel.ir.dims import Size, size_max, size_prod
 from mojoaccel.ir.graph import GraphBuilder, Node
 from mojoaccel.ir.plan import Arg, Closure, KernelCall, Param, View
 from mojoaccel.ir.types import F32, F64, DType, TensorType
-from mojoaccel.ops.convolution import channels_last, channels_last_order
+from mojoaccel.ops.images import channels_last, channels_last_order
 from mojoaccel.ops.lazy import Held, Lazy
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.matmul import accumulate_dtype

@@ -6,7 +6,7 @@ from mojoaccel.ir.dims import size_prod
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import Arg, KernelCall, Param, View
 from mojoaccel.ir.types import I64
-from mojoaccel.ops.convolution import (
+from mojoaccel.ops.images import (
     channels_last,
     channels_last_order,
     image,

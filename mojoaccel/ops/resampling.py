@@ -5,7 +5,7 @@ from __future__ import annotations
 from mojoaccel.ir.dims import size_prod
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import Arg, Closure, KernelCall, Param
-from mojoaccel.ops.convolution import channels_last, channels_last_order, image, output_hw
+from mojoaccel.ops.images import channels_last, channels_last_order, image, output_hw
 from mojoaccel.ops.lowering import KernelContext
 from mojoaccel.ops.matmul import accumulate_dtype
 from mojoaccel.ops.registry import Kernel, OpDef
