@@ -2,9 +2,11 @@
 
 import contextlib
 import io
+import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -41,17 +43,33 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def command_line() -> Callable[..., Done]:
-    """Run a command as `mojoaccel` would, in this process, which has imported torch already."""
+    """Run a command as `mojoaccel` would, in this process, which has imported torch already.
 
-    def call(*args: object, env: Mapping[str, str] | None = None) -> Done:
+    `env` adds variables, `only` is all of them; `folder` is the working directory.
+    """
+
+    def call(
+        *args: object,
+        env: Mapping[str, str] | None = None,
+        only: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> Done:
         from mojoaccel.cli import main
 
         out, err = io.StringIO(), io.StringIO()
         terminate = signal.getsignal(signal.SIGTERM)
-        with pytest.MonkeyPatch.context() as patch:
+        log = logging.getLogger("mojoaccel")
+        noted = log.level, list(log.handlers)
+        with pytest.MonkeyPatch.context() as patch, open(os.devnull) as nothing:
             patch.setattr(sys, "argv", ["mojoaccel", *map(str, args)])
-            for name, value in (env or {}).items():
+            patch.setattr(sys, "stdin", nothing)
+            patch.setattr(tempfile, "tempdir", None)  # else TMPDIR is not looked at again
+            for name in () if only is None else os.environ.keys() - only.keys():
+                patch.delenv(name)
+            for name, value in {**(only or {}), **(env or {})}.items():
                 patch.setenv(name, value)
+            if folder:
+                patch.chdir(folder)
             try:
                 with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                     main()
@@ -59,6 +77,7 @@ def command_line() -> Callable[..., Done]:
                 code = e.code
             finally:
                 signal.signal(signal.SIGTERM, terminate)
+                log.level, log.handlers = noted  # what --verbose did
         assert isinstance(code, int)
         return Done(code, out.getvalue(), err.getvalue())
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,23 +74,20 @@ def test_bisection_of_a_right_model_says_so(place: Path, shared_cache: Path) -> 
     assert made["compared"] == 3
 
 
-def test_without_the_file_the_operator_is_refused_by_name(place: Path, tmp_path: Path) -> None:
-    text = (place / "my_ops.py").read_text()
+def test_without_the_file_the_operator_is_refused_by_name(
+    place: Path, command_line: Callable[..., Any]
+) -> None:
+    text = (place / "my_ops.py").read_text().replace("soft_cap", "plain_cap")
     file = place / "plain.py"
     file.write_text(
-        text + "\ntorch.library.register_fake('examples::soft_cap', "
+        text + "\ntorch.library.register_fake('examples::plain_cap', "
         "lambda x, cap: torch.empty_like(x), allow_override=True)\n"
     )
-    done = subprocess.run(
-        command(file, "--check", "--json"),
-        env=environment(tmp_path / "cache"),
-        capture_output=True,
-        text=True,
-    )
+    done = command_line("compile", file, "--check", "--json")
     assert done.returncode == 1
     (found,) = json.loads(done.stdout)["diagnostics"]
     assert found["code"] == "MA203"
-    assert found["message"].startswith("examples.soft_cap.default is not supported (1 call)")
+    assert found["message"].startswith("examples.plain_cap.default is not supported (1 call)")
 
 
 MISTAKES = {

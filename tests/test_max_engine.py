@@ -132,12 +132,14 @@ def test_what_only_our_engine_has_is_refused(option, says):
 
 
 @without_max
-def test_says_that_max_is_missing(tmp_path):
+def test_says_that_max_is_missing(command_line, tmp_path):
     model = tmp_path / "net.py"
     model.write_text(
         "import torch\n\ndef model():\n    return torch.nn.Linear(3, 2), (torch.zeros(1, 3),)\n"
     )
-    done = run("compile", model, "--engine", "max", "-o", tmp_path / "net.maccel", "--json")
+    done = command_line(
+        *("compile", model, "--engine", "max", "-o", tmp_path / "net.maccel", "--json")
+    )
     assert done.returncode == 3
     found = json.loads(done.stdout)["diagnostics"][0]
     assert (found["code"], found["hint"]) == ("MA106", "pip install 'mojoaccel[max]'")

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def frequencies(said: Mapping[str, str]) -> dict[str, float | None]:
 def cross_check(machine: Machine) -> list[str]:
     """Compare with what py-cpuinfo reads by itself; return the differences that matter."""
     try:
-        info = importlib.import_module("cpuinfo").get_cpu_info()
+        info = _ask_py_cpuinfo(importlib.import_module("cpuinfo"))
     except Exception as e:  # the package runs machine code and outside commands
         return [f"py-cpuinfo failed: {type(e).__name__}: {e}"]
     found = []
@@ -186,6 +187,13 @@ def cross_check(machine: Machine) -> list[str]:
     if vendor and machine.vendor and vendor != machine.vendor:
         found.append(f"py-cpuinfo reads vendor {vendor}, the system {machine.vendor}")
     return found
+
+
+@cache
+def _ask_py_cpuinfo(package: Any) -> Mapping[str, Any]:
+    """Ask once in a process: the package starts others and takes a second."""
+    info: Mapping[str, Any] = package.get_cpu_info()
+    return info
 
 
 def compare_with_processor(machine: Machine) -> list[str]:

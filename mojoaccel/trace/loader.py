@@ -17,6 +17,7 @@ import torch
 from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.example import Example
 from mojoaccel.trace import huggingface
+from mojoaccel.trace.place import find_model
 from mojoaccel.trace.quiet import quiet_torch
 from mojoaccel.trace.source import error_location, is_user_file
 
@@ -58,11 +59,7 @@ def load_model(model: Any) -> LoadedModel:
         return from_folder(model)
     if isinstance(model, Example):
         return LoadedModel(type(model.module).__name__, model, sources=user_sources())
-    text = str(model)
-    path_text, colon, factory = text.partition(".py:")
-    path = Path(path_text + ".py") if colon else Path(text)
-    if not path.exists():
-        raise error("MA201", f"{path} does not exist")
+    path, factory = find_model(str(model))
     if path.is_dir():
         return load_folder(path)
     if path.suffix == ".pt2":

@@ -35,6 +35,14 @@ def run(place):
     return call
 
 
+@pytest.fixture
+def run_here(command_line, place):
+    """`run`, without a new process for each."""
+    return lambda *args: command_line(
+        *args, env={"MOJOACCEL_CACHE_DIR": str(place / "cache")}, folder=place
+    )
+
+
 @pytest.fixture(scope="module")
 def artifact(run, place):
     code, _, err = run("compile", EXAMPLES / "mlp.py", "-o", "mlp.maccel")
@@ -64,22 +72,22 @@ error[MA903] usage: --threads 99999999 is not a number of threads up to 1024
 
 
 @pytest.mark.parametrize("args", USAGE, ids=" ".join)
-def test_usage_errors_come_before_the_compile(run, place, args):
-    code, out, err = run("bench", EXAMPLES / "mlp.py", *args)
+def test_usage_errors_come_before_the_compile(run_here, place, args):
+    code, out, err = run_here("bench", EXAMPLES / "mlp.py", *args)
     assert (code, out) == (2, "")
     assert err.replace(str(place / "cache"), "CACHE").startswith(USAGE[args])
 
 
 @pytest.mark.parametrize("args", [("--html",), ("--csv",), ("--profile", "--trace")], ids=" ".join)
-def test_a_report_that_cannot_be_written_is_said_before_the_compile(run, place, args):
+def test_a_report_that_cannot_be_written_is_said_before_the_compile(run_here, place, args):
     (place / "folder").mkdir(exist_ok=True)
-    code, out, err = run("bench", EXAMPLES / "mlp.py", *args, "folder")
+    code, out, err = run_here("bench", EXAMPLES / "mlp.py", *args, "folder")
     assert (code, out) == (3, "")
     assert err.startswith("error[MA603] write-failed: folder cannot be written: Is a directory\n")
 
 
-def test_reference_models_are_never_measured(run):
-    code, out, err = run("bench", EXAMPLES / "mlp.py", "--target", "reference")
+def test_reference_models_are_never_measured(run_here):
+    code, out, err = run_here("bench", EXAMPLES / "mlp.py", "--target", "reference")
     assert (code, out) == (2, "")
     assert "error[MA903] usage: this is a reference model: PyTorch interprets it" in err
 

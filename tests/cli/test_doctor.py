@@ -21,7 +21,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(command_line: Callable[..., Any], tmp_path: Path) -> Run:
     """Run ``mojoaccel`` with an empty home and a PATH of its own; (code, stdout, stderr)."""
     (tmp_path / "bin").mkdir()
 
@@ -30,16 +30,8 @@ def run(tmp_path: Path) -> Run:
         env = {**keep, "HOME": str(tmp_path), "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
         env |= {"PYTHONPATH": ":".join(p for p in sys.path if p), "XDG_CACHE_HOME": ""}
         env |= {"XDG_CONFIG_HOME": "", **variables}
-        done = subprocess.run(
-            [sys.executable, "-m", "mojoaccel", *args],
-            cwd=tmp_path,
-            env=env,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=60,
-        )
-        return done.returncode, done.stdout, done.stderr
+        done: tuple[int, str, str] = command_line(*args, only=env, folder=tmp_path)
+        return done
 
     return call
 

@@ -12,7 +12,7 @@ HELP_MODULES = 220
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(command_line, tmp_path):
     """Run ``mojoaccel`` in an empty folder with an empty home; return (code, stdout, stderr)."""
     place = tmp_path / "work"
     place.mkdir()
@@ -23,11 +23,7 @@ def run(tmp_path):
         keep = {k: v for k, v in os.environ.items() if not k.startswith("MOJOACCEL_")}
         env = {**keep, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "none")}
         env |= {"MOJOACCEL_CACHE_DIR": str(tmp_path / "cache"), "COLUMNS": "100", **variables}
-        command = [sys.executable, "-m", "mojoaccel", *args]
-        done = subprocess.run(
-            command, cwd=place, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL
-        )
-        return done.returncode, done.stdout, done.stderr
+        return command_line(*args, only=env, folder=place)
 
     return call
 

@@ -228,7 +228,6 @@ def test_a_hugging_face_folder_is_taken(tmp_path: Path) -> None:
     assert "last_hidden_state" in [v.name for v in found.signature.outputs]
 
 
-@pytest.mark.slow
 def test_graph_text_does_not_depend_on_the_hash_seed() -> None:
     code = (
         "from tests.models.small import examples; from mojoaccel.trace.export import trace;"
@@ -236,15 +235,13 @@ def test_graph_text_does_not_depend_on_the_hash_seed() -> None:
         "from mojoaccel.ir.text import print_traced;"
         "print(print_traced(trace(LoadedModel('m', examples()['normalized']), TraceOptions())[0]))"
     )
-    texts = {
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code],
-            env={"PYTHONHASHSEED": seed, "PATH": "", "PYTHONPATH": ":".join(sys.path)},
-            cwd=Path(__file__).parents[3],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(texts) == 1
+    other = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={"PYTHONHASHSEED": "1", "PATH": "", "PYTHONPATH": ":".join(sys.path)},
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    traced = trace(LoadedModel("m", examples()["normalized"]), TraceOptions())[0]
+    assert other == print_traced(traced) + "\n"  # of another seed, by chance or by PYTHONHASHSEED
