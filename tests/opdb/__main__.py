@@ -14,6 +14,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,20 +24,46 @@ from tests.opdb.samples import DTYPES, read_database
 Results = dict[str, dict[str, Any]]
 
 
-def run_chunk(pairs: list[str], most: int, limit: float) -> Results:
-    """Run some operators in a process of their own; one that dies is run again one by one."""
-    command = [sys.executable, "-m", "tests.opdb.worker", str(most), *pairs]
+def run_chunk(pairs: dict[str, list[int]], most: int, limit: float) -> Results:
+    """Run some operators in a process of their own; one that dies is run again one by one.
+
+    Args:
+        pairs: Operators and types, with the numbers of the samples that are done.
+        most: Samples of each.
+        limit: Seconds the process may take.
+    """
+    command = [sys.executable, "-m", "tests.opdb.worker", str(most)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+        done = subprocess.run(
+            command, input=json.dumps(pairs), capture_output=True, text=True, timeout=limit
+        )
         if done.returncode == 0:
             return dict(json.loads(done.stdout.splitlines()[-1]))
         why = f"exit {done.returncode}: {done.stderr[-300:]}"
     except subprocess.TimeoutExpired:
         why = f"not done in {limit:.0f} s"
     if len(pairs) > 1:
-        half = len(pairs) // 2
-        return {**run_chunk(pairs[:half], most, limit), **run_chunk(pairs[half:], most, limit)}
-    return {pairs[0]: {"pass": 0, "wrong": [[-1, why]], "refused": {}}}
+        names = list(pairs)
+        parts = names[: len(names) // 2], names[len(names) // 2 :]
+        return {
+            k: r for p in parts for k, r in run_chunk({n: pairs[n] for n in p}, most, limit).items()
+        }
+    row = {"all": 0, "taken": [], "left_out": {}, "pass": 0, "wrong": [[-1, why]], "refused": {}}
+    return {pair: row for pair in pairs}
+
+
+def join(before: dict[str, Any] | None, row: dict[str, Any]) -> dict[str, Any]:
+    """Add what a later run found out about an operator and type to what was known."""
+    if before is None:
+        return row
+    counts = {k: dict(Counter(before[k]) + Counter(row[k])) for k in ("left_out", "refused")}
+    return {
+        "all": row["all"] or before["all"],
+        "taken": sorted({*before["taken"], *row["taken"]}),
+        "pass": before["pass"] + row["pass"],
+        "wrong": before["wrong"] + row["wrong"],
+        **counts,
+    }
 
 
 def report(results: Results) -> tuple[str, float]:
@@ -57,8 +84,34 @@ def report(results: Results) -> tuple[str, float]:
     names = ", ".join(n for n, count in sorted(unsupported.items()) if count)
     share = right / total if total else 1.0
     lines.append(f"not supported: {names}")
+    taken = sum(len(r["taken"]) for r in results.values())
+    known = sum(r["all"] for r in results.values())
+    lines.append(f"{taken} of the {known} samples of these operators and types were taken")
     lines.append(f"{right} of {total} samples of supported operators agree ({share:.1%})")
     return "\n".join(lines), share
+
+
+def share_out(
+    pairs: Sequence[str], results: Results, most: int, size: int
+) -> Iterator[dict[str, list[int]]]:
+    """Yield operators for one process after the other, each about `size` samples.
+
+    An operator that has not run yet counts as `most` samples: nobody knows how many it has.
+    """
+    chunk: dict[str, list[int]] = {}
+    samples = 0
+    for pair in pairs:
+        row = results.get(pair, {"all": most, "taken": []})
+        left = min(most, row["all"]) - len(row["taken"])
+        if left <= 0:
+            continue
+        chunk[pair] = row["taken"]
+        samples += left
+        if samples >= size:
+            yield chunk
+            chunk, samples = {}, 0
+    if chunk:
+        yield chunk
 
 
 def main() -> int:
@@ -66,12 +119,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ops", nargs="*", help="names in the database; all by default")
     parser.add_argument("--dtypes", nargs="*", default=list(DTYPES))
-    parser.add_argument("--most", type=int, default=10_000, help="samples of one operator and type")
-    parser.add_argument("--chunk", type=int, default=16, help="operators of one process")
+    parser.add_argument("--most", type=int, default=10_000, help="samples of an operator and type")
+    parser.add_argument("--chunk", type=int, default=400, help="samples of one process, about")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--limit", type=float, default=1200, help="seconds of one process")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--resume", action="store_true", help="keep what --out's file has")
+    parser.add_argument("--resume", action="store_true", help="keep what --out's file has, and add")
     given = parser.parse_args()
     if given.resume and not given.out:
         parser.error("--resume needs --out")
@@ -85,15 +138,15 @@ def main() -> int:
     results: Results = {}
     if given.resume and given.out.exists():
         results.update(json.loads(given.out.read_text()))
-    left = [pair for pair in pairs if pair not in results]
-    chunks = [left[i : i + given.chunk] for i in range(0, len(left), given.chunk)]
 
-    def take(chunk: list[str]) -> None:
-        results.update(run_chunk(chunk, given.most, given.limit))
+    def take(chunk: dict[str, list[int]]) -> None:
+        for pair, row in run_chunk(chunk, given.most, given.limit).items():
+            results[pair] = join(results.get(pair), row)
         print(f"{len(results)} of {len(pairs)}", file=sys.stderr, flush=True)
         if given.out:
-            given.out.write_text(json.dumps(results, indent=1) + "\n")
+            given.out.write_text(json.dumps(results) + "\n")
 
+    chunks = share_out(pairs, results, given.most, given.chunk)
     with ThreadPoolExecutor(given.jobs) as pool:
         list(pool.map(take, chunks))
     text, share = report(results)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +62,8 @@ class Samples(nn.Module):
         self.samples = samples
 
     def forward(self, *tensors: Tensor) -> list[list[Tensor]]:
-        results, at = [], 0
+        results: list[list[Tensor]] = []
+        at = 0
         for sample in self.samples:
             count = len(sample.tensors)
             results.append(sample.call(tensors[at : at + count]))
@@ -76,26 +78,48 @@ def read_database() -> dict[str, Any]:
     return {op.full_name: op for op in op_db}
 
 
-def read_samples(op: Any, dtype: str, most: int) -> list[Sample]:
-    """Return up to `most` samples of an operator, evenly over all that it has.
+def read_samples(
+    op: Any, dtype: str, most: int, done: Collection[int] = ()
+) -> tuple[list[Sample], dict[str, Any]]:
+    """Return samples of an operator that are spread over all that it has.
 
-    Samples that PyTorch itself does not run, or answers with nothing, are left out.
+    Args:
+        op: Entry of the database.
+        dtype: Type of the main input.
+        most: How many; all of them if there are fewer.
+        done: Numbers of those to leave out because an earlier run had them.
+
+    Returns:
+        The samples that can be compared, and a row of the results: how many the database has
+        (``all``), the numbers ``taken``, and how many of those were left out, by reason.
     """
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = list(op.sample_inputs("cpu", DTYPES[dtype], requires_grad=False))
-    step = max(1, -(-len(found) // most))
-    made = []
-    for number in range(0, len(found), step):
+    count = min(most, len(found))
+    numbers = sorted({i * len(found) // count for i in range(count)} - set(done))
+    made, left_out = [], Counter[str]()
+    for number in numbers:
         one = found[number]
         leaves, spec = pytree.tree_flatten(((one.input, *one.args), dict(one.kwargs)))
         sample = Sample(op.full_name, dtype, number, op.op, tuple(leaves), spec)
-        if not sample.tensors or any(t.layout != torch.strided for t in sample.tensors):
-            continue
-        try:
-            if sample.call([t.clone() for t in sample.tensors]):
-                made.append(sample)
-        except Exception:  # nothing to compare with
-            continue
-    return made
+        why = _incomparable(sample)
+        if why:
+            left_out[why] += 1
+        else:
+            made.append(sample)
+    return made, {"all": len(found), "taken": numbers, "left_out": dict(left_out)}
+
+
+def _incomparable(sample: Sample) -> str:
+    """Return why there is no answer of PyTorch's to compare with, or nothing."""
+    if any(t.layout != torch.strided for t in sample.tensors):
+        return "a sparse tensor is given"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            answer = sample.call([t.clone() for t in sample.tensors])
+    except Exception as problem:
+        return f"PyTorch raises {type(problem).__name__}"
+    return "" if answer else "the answer has no tensor"
