@@ -1,4 +1,4 @@
-"""Options: one frozen dataclass per stage, and the only reader of environment variables.
+"""Options: one frozen dataclass per stage.
 
 Where their values come from (files, ``MOJOACCEL_*`` variables, the command line) is decided in
 `settings`.
@@ -6,22 +6,11 @@ Where their values come from (files, ``MOJOACCEL_*`` variables, the command line
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
 from typing import Any
 
 NOT_IN_KEY = frozenset({"timeout", "jobs", "ops"})
 """Fields that change how a stage runs, never what it gives; they stay out of cache keys."""
-
-
-def environment(name: str) -> str:
-    """Return an environment variable, empty when unset."""
-    return os.environ.get(name, "")
-
-
-def environment_names(prefix: str) -> list[str]:
-    """Return the sorted names of the environment variables that start with `prefix`."""
-    return sorted(name for name in os.environ if name.startswith(prefix))
 
 
 def options_key(options: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mojoaccel.config import environment
+from mojoaccel.environment import environment
 
 
 def _home() -> Path:

@@ -22,9 +22,8 @@ from mojoaccel.config import (
     OptimizeOptions,
     PackageOptions,
     TraceOptions,
-    environment,
-    environment_names,
 )
+from mojoaccel.environment import environment, environment_names
 from mojoaccel.errors import MojoaccelError, SourceLoc, error
 from mojoaccel.paths import user_config_file
 

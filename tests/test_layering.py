@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "mojoaccel"
 
 # Rooms by height; rooms on one line of the second table never import each other.
 HEIGHT = {
-    "codes": 0, "errors": 0, "config": 0, "log": 0, "paths": 0, "settings": 0,
+    "codes": 0, "errors": 0, "config": 0, "environment": 0, "log": 0, "paths": 0, "settings": 0,
     "ir": 1, "products": 1, "cache": 1,
     "ops": 2, "artifact": 2, "example": 2,
     "trace": 3, "passes": 3, "emit": 3, "toolchain": 3, "runtime": 3,
@@ -24,8 +24,8 @@ HEIGHT = {
 }  # fmt: skip
 APART = ({"trace", "passes", "emit", "toolchain"},)
 ONLY = {
-    "runtime": {"errors", "config", "log", "paths", "artifact", "runtime"},
-    "serve": {"errors", "config", "paths", "artifact", "runtime", "serve"},
+    "runtime": {"errors", "log", "paths", "artifact", "runtime"},
+    "serve": {"environment", "errors", "paths", "artifact", "runtime", "serve"},
 }
 TORCH_ROOMS = {"trace", "ops", "bench", "verify", "ir", "targets", "backends"}
 INSIDE_TORCH = {"backends/dynamo.py", "backends/captured.py"}  # what torch.compile itself imports

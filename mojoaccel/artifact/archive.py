@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from mojoaccel.artifact.hashing import remembered_digest
@@ -19,7 +18,8 @@ def write_archive(folder: Path, target: Path) -> None:
     Raises:
         OSError: The archive cannot be written.
     """
-    import zipfile  # it takes ten milliseconds that loading a folder need not spend
+    import shutil
+    import zipfile  # they take ten milliseconds that loading a folder need not spend
 
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -39,6 +39,7 @@ def open_folder(path: Path, cache: Path) -> Path:
         return path
     if not path.exists():
         raise error("MA601", f"{path} does not exist")
+    import shutil
     import tempfile
     import zipfile
 

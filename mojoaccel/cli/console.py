@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mojoaccel.config import environment
+from mojoaccel.environment import environment
 from mojoaccel.errors import CODES, Diagnostic, MojoaccelError
 
 SCHEMA_VERSION = 1

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mojoaccel.cache import open_cache
-from mojoaccel.config import environment
 from mojoaccel.doctor.check import Check, Facts, Outcome, Repair, failed, passed, said, warned
+from mojoaccel.environment import environment
 from mojoaccel.paths import cache_root, set_user_cache, user_cache_file
 from mojoaccel.toolchain.mojo import replacement_folders, run
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mojoaccel.config import environment
 from mojoaccel.doctor.check import Check, Facts, Outcome, passed, said, warned
+from mojoaccel.environment import environment
 from mojoaccel.toolchain.identify import Identity, identify
 from mojoaccel.toolchain.mojo import Finished, programs_on_path, run
 

@@ -9,8 +9,8 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from mojoaccel.config import environment
 from mojoaccel.doctor.check import Finding
+from mojoaccel.environment import environment
 
 MARKS = {"pass": "ok  ", "warn": "warn", "fail": "FAIL", "skip": "skip"}
 WIDTH = 80

@@ -6,8 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
-from mojoaccel.config import environment
 from mojoaccel.doctor.check import Check, Facts, Outcome, Repair, passed, skipped, warned
+from mojoaccel.environment import environment
 from mojoaccel.toolchain.mojo import programs_on_path
 
 REFERENCE = "modular/modular#4990: pixi, uv, pip and conda replaced them"

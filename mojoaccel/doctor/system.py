@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mojoaccel.config import environment
 from mojoaccel.doctor.check import Check, Facts, Outcome, failed, passed, skipped, warned
+from mojoaccel.environment import environment
 from mojoaccel.errors import MojoaccelError
 from mojoaccel.products import Target
 from mojoaccel.targets.cpu import describe_memory

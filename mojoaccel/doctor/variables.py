@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mojoaccel.config import environment
 from mojoaccel.doctor.check import Check, Facts, Outcome, failed, passed, warned
+from mojoaccel.environment import environment
 
 MADE = ("MODULAR_HOME", "MODULAR_CACHE_DIR", "MODULAR_MAX_CACHE_DIR")
 """Folders that the toolchain makes when they are missing."""

@@ -23,7 +23,7 @@ from typing import Any
 
 from mojoaccel.artifact.archive import open_folder
 from mojoaccel.artifact.hashing import file_digest
-from mojoaccel.config import environment
+from mojoaccel.environment import environment
 from mojoaccel.errors import error
 from mojoaccel.paths import cache_root
 from mojoaccel.serve.checking import check_options

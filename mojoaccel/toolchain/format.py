@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from mojoaccel.config import environment
+from mojoaccel.environment import environment
 from mojoaccel.errors import error
 from mojoaccel.toolchain.mojo import run
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mojoaccel.config import environment
+from mojoaccel.environment import environment
 from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.log import log, log_command
 from mojoaccel.paths import cache_root
