@@ -25,11 +25,13 @@ class InputTensor:
         name: As the client called it.
         datatype: Name of the protocol.
         array: The values; binary ones share the request's memory.
+        binary: Whether they came binary.
     """
 
     name: str
     datatype: str
     array: Array
+    binary: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,6 @@ class InferRequest:
         outputs: Wanted outputs and whether each is wanted binary; empty means all.
         binary: Whether outputs that say nothing are wanted binary.
         parameters: The request's own parameters.
-        raw: Whether every tensor came binary.
     """
 
     id: str | None
@@ -50,7 +51,6 @@ class InferRequest:
     outputs: Mapping[str, bool | None] = field(default_factory=dict)
     binary: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    raw: bool = False
 
     def wants_binary(self, output: str) -> bool:
         """Whether an output is wanted binary."""
@@ -79,13 +79,10 @@ def decode_request(body: bytes | bytearray | memoryview, length: int) -> InferRe
     if not isinstance(entries, list) or not entries:
         raise bad("the request must have a list of 'inputs'")
     rest = view[length:]
-    inputs, raw = [], True
+    inputs = []
     for entry in entries:
         tensor, used = _decode_input(entry, rest)
-        if used is None:
-            raw = False
-        else:
-            rest = rest[used:]
+        rest = rest[used:]
         inputs.append(tensor)
     if len(rest):
         raise bad(f"{len(rest)} bytes are left behind the last binary input")
@@ -94,7 +91,7 @@ def decode_request(body: bytes | bytearray | memoryview, length: int) -> InferRe
         raise bad("'id' must be a string")
     parameters = _parameters(data, "the request")
     binary = parameters.get("binary_data_output", False) is True
-    return InferRequest(name, inputs, _decode_outputs(data), binary, parameters, raw)
+    return InferRequest(name, inputs, _decode_outputs(data), binary, parameters)
 
 
 def json_length(text: str | None, size: int) -> int:
@@ -163,8 +160,8 @@ def check_shape(shape: Any, name: str) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _decode_input(entry: Any, rest: memoryview) -> tuple[InputTensor, int | None]:
-    """Return a tensor and how many bytes behind the JSON it used; None if it stands in the JSON."""
+def _decode_input(entry: Any, rest: memoryview) -> tuple[InputTensor, int]:
+    """Return a tensor and how many bytes behind the JSON it used."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise bad("every entry of 'inputs' needs a 'name'")
     name, datatype = entry["name"], entry.get("datatype")
@@ -173,7 +170,7 @@ def _decode_input(entry: Any, rest: memoryview) -> tuple[InputTensor, int | None
         raise bad(f"input '{name}': unknown datatype {datatype!r}")
     size = _parameters(entry, f"input '{name}'").get("binary_data_size")
     if size is None:
-        return InputTensor(name, datatype, _from_json(entry, name, datatype, shape)), None
+        return InputTensor(name, datatype, _from_json(entry, name, datatype, shape), False), 0
     if type(size) is not int or size < 0:
         raise bad(f"input '{name}': 'binary_data_size' must be a non-negative integer")
     if size > len(rest):

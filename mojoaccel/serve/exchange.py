@@ -129,12 +129,12 @@ class Exchange:
         if plan is not None and not packed:
             known = plan.answer_to(results)
             if known:
-                return (known, *results)
+                return known
         response = write_infer(call, call.model.choose_outputs(call.request, results))
         pack(response, coding)
         head = head_bytes(response)
         if plan is not None and not packed:
-            plan.remember(results, head + response.body[0])
+            plan.remember(results, head, response.body)
         return (head, *response.body)
 
     def set_exception(self, exception: Exception) -> None:

@@ -200,13 +200,14 @@ class Handler:
         def decode(model: ServedModel) -> Arranged:
             body = unpack(request.body, headers.get("content-encoding", ""), limit)
             length = json_length(headers.get(HEADER_LENGTH), len(body))
-            plan = model.plans.find(body, length) if model.plans else None
-            if plan is not None:
-                return plan.request, plan.read(body, length), plan
+            found = model.plans.read(body, length) if model.plans else None
+            if found is not None:
+                plan, arrays = found
+                return plan.request, arrays, plan
             asked = decode_request(body, length)
             arrays = model.arrange(asked)
             if model.plans is not None:
-                outputs = [p.spec.name for p in model.outputs]
+                outputs = [(p.spec.name, p.datatype) for p in model.outputs]
                 model.plans.keep(body, length, make_plan(asked, model.inputs, outputs))
             return asked, arrays, None
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ yaml = pytest.importorskip("yaml")
 jsonschema = pytest.importorskip("jsonschema")
 httpx = pytest.importorskip("httpx")
 pytestmark = pytest.mark.mojo
+UNREACHABLE = ("pull", "registry", "resolve", "NewConnectionError", "CERTIFICATE_VERIFY_FAILED")
 SCHEMA = json.loads((Path(__file__).parent / "kserve_schema.json").read_text())
 FORBIDDEN = ("torch", "mojo", "triton", "transformers")
 
@@ -119,6 +121,42 @@ def test_the_images_command_serves(context, tmp_path):
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.slow
+def test_the_image_is_built_and_starts(context):
+    """By whichever builder is here; with the image's user, and nothing but /tmp to write to."""
+    place, _ = context
+    here = [b for b in ("docker", "podman", "buildah") if shutil.which(b)]
+    works = [b for b in here if not subprocess.run([b, "info"], capture_output=True).returncode]
+    if not works:
+        pytest.skip("neither docker nor podman nor buildah works here")
+    builder = works[0]
+    name = "localhost/mojoaccel-test:built"
+
+    def run(*words, ok=True):
+        done = subprocess.run([builder, *map(str, words)], capture_output=True, text=True)
+        assert done.returncode == 0 or not ok, done.stdout[-2000:] + done.stderr[-2000:]
+        return done
+
+    chroot = ("--isolation", "chroot") if builder == "buildah" else ()
+    built = run("build", *chroot, "-t", name, place, ok=False)
+    if built.returncode and any(w in built.stdout + built.stderr for w in UNREACHABLE):
+        pytest.skip(f"{builder} cannot get the base image or the packages: {built.stderr[-200:]}")
+    assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
+    try:
+        if builder == "buildah":
+            found = run("from", "--pull-never", name).stdout.strip()
+            [line] = [x for x in (place / "Dockerfile").read_text().splitlines() if "ENTRYP" in x]
+            words = json.loads(line.removeprefix("ENTRYPOINT "))
+            out = run("run", *chroot, found, "--", *words, "--once", "--json").stdout
+            run("rm", found)
+        else:
+            locked = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL")
+            out = run("run", "--rm", *locked, name, "--once", "--json").stdout
+        assert json.loads(out)["models"] == ["My_Net"]
+    finally:
+        run("rmi", name, ok=False)
 
 
 def test_what_cannot_be_emitted(artifacts, tmp_path):
