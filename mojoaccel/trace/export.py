@@ -12,54 +12,25 @@ from typing import Any
 import numpy as np
 import torch
 import torch.export._trace  # on demand it would be imported in the middle of the first export
-from torch._decomp import get_decompositions
 
 from mojoaccel.config import TraceOptions
 from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.example import Example, parse_dynamic
 from mojoaccel.ir.dims import Dim
 from mojoaccel.ir.graph import Graph, Value
-from mojoaccel.ops.registry import Foreign, by_aten
 from mojoaccel.products import Signature, StateSpec, TracedModel, WeightRef, Weights, digest_array
 from mojoaccel.trace.aliases import unify_aliases
-from mojoaccel.trace.composites import COMPOSITES, decided_composites
+from mojoaccel.trace.composites import decided_composites
 from mojoaccel.trace.convolution import replace_spatial
+from mojoaccel.trace.decompositions import decomposition_table, quick_torch
 from mojoaccel.trace.guards import broken_conditions, hint_of
 from mojoaccel.trace.importer import Importer
 from mojoaccel.trace.loader import LoadedModel
-from mojoaccel.trace.pooling import POOLS
 from mojoaccel.trace.quiet import quiet_torch
 from mojoaccel.trace.recurrent import whole_recurrences
-from mojoaccel.trace.sampling import SAMPLERS
 from mojoaccel.trace.source import error_location
 from mojoaccel.trace.structure import flatten_inputs, structure_json, to_numpy, value_range
 from mojoaccel.trace.symbolic import SizeReader
-
-
-def decomposition_table() -> dict[Any, Any]:
-    """Return torch's default decompositions without the operators that have a record."""
-    table = dict(torch.export.default_decompositions())
-    for overload in list(table):
-        name = str(overload)
-        record = by_aten().get(name)
-        refused = record is None or isinstance(record.lowering, Foreign)
-        if not refused and name not in _DECOMPOSED:
-            del table[overload]
-    return {**table, **get_decompositions(_FROM_TORCH), **POOLS, **SAMPLERS, **COMPOSITES}
-
-
-_FROM_TORCH = [
-    torch.ops.aten.grid_sampler_2d.default,
-    torch.ops.aten.native_layer_norm.default,
-    torch.ops.aten.native_group_norm.default,
-    torch.ops.aten._native_batch_norm_legit.no_stats,
-    torch.ops.aten._native_batch_norm_legit_functional.default,
-    torch.ops.aten._batch_norm_with_update_functional.default,
-]
-"""Operators without a record that torch can decompose but keeps whole unless asked."""
-
-
-_DECOMPOSED = frozenset({"aten.batch_norm.default"})
 
 
 def trace(loaded: LoadedModel, options: TraceOptions) -> tuple[TracedModel, Weights]:
@@ -78,7 +49,7 @@ def trace(loaded: LoadedModel, options: TraceOptions) -> tuple[TracedModel, Weig
 def decompose(program: Any) -> Any:
     """Run the decompositions; explain a form of a call that has none."""
     try:
-        with warnings.catch_warnings(), whole_recurrences():
+        with warnings.catch_warnings(), whole_recurrences(), quick_torch():
             warnings.simplefilter("ignore")
             return program.run_decompositions(decomposition_table())
     except MojoaccelError:

@@ -217,7 +217,7 @@ def test_without_the_sdk_everything_is_simulated(
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             made = await backend.compile_mojo("small", output_path=tmp_path / "small")
-            deployed = await backend.deploy_max("small", name="small")
+            deployed = await backend.deploy_max(str(made.compiled_path), name="small")
         assert made.success and made.simulated, made.error_message
         assert len([w for w in told if "simulated" in str(w.message)]) == 1
         assert not await backend.initialize()
