@@ -13,7 +13,7 @@ from mojoaccel.deliver import Delivery
 from mojoaccel.driver import Compiler
 from mojoaccel.errors import Diagnostic, error
 from mojoaccel.example import Example
-from mojoaccel.ir.dims import Dim
+from mojoaccel.ir.dims import Axis, Dim
 from mojoaccel.job import Request
 from mojoaccel.loading import load
 from mojoaccel.products import Target
@@ -26,7 +26,7 @@ def compile(
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
-    dynamic: Mapping[str, Mapping[int, str | Dim]] | None = None,
+    dynamic: Mapping[str, Mapping[int, str | Dim | Axis]] | None = None,
     dynamic_shapes: Any = None,
     optimization: str | int = "O2",
     dtype: str | None = None,
@@ -107,7 +107,7 @@ def _as_model(
     )
 
 
-def read_dynamic_shapes(example: Example, shapes: Any) -> dict[str, dict[int, Dim]]:
+def read_dynamic_shapes(example: Example, shapes: Any) -> dict[str, dict[int, Axis]]:
     """Translate torch.export's ``dynamic_shapes`` into declarations by input name.
 
     Raises:
@@ -123,18 +123,18 @@ def read_dynamic_shapes(example: Example, shapes: Any) -> dict[str, dict[int, Di
                 notes=[f"arguments: {', '.join(arguments)}"],
             )
         shapes = dict(zip(arguments, shapes, strict=True))
-    found: dict[str, dict[int, Dim]] = {}
+    found: dict[str, dict[int, Axis]] = {}
     for name, value in arguments.items():
         _read_shape(name, value, shapes.get(name), found)
     return found
 
 
-def _read_shape(name: str, value: Any, spec: Any, found: dict[str, dict[int, Dim]]) -> None:
+def _read_shape(name: str, value: Any, spec: Any, found: dict[str, dict[int, Axis]]) -> None:
     if spec is None:
         return
     if hasattr(value, "shape"):
         axes = spec.items() if isinstance(spec, Mapping) else enumerate(spec)
-        read = {axis: _read_dim(name, axis, dim) for axis, dim in axes}
+        read = {axis: _read_axis(name, axis, dim) for axis, dim in axes}
         found[name] = {axis: dim for axis, dim in read.items() if dim is not None}
     elif isinstance(value, Mapping):
         for key, item in value.items():
@@ -144,16 +144,22 @@ def _read_shape(name: str, value: Any, spec: Any, found: dict[str, dict[int, Dim
             _read_shape(f"{name}_{index}", item, part, found)
 
 
-def _read_dim(name: str, axis: int, dim: Any) -> Dim | None:
-    """Read a ``torch.export.Dim``; the unnamed hints (AUTO, DYNAMIC) get a name of their own."""
+def _read_axis(name: str, place: int, dim: Any) -> Axis | None:
+    """Read a ``torch.export.Dim`` or what is derived from one, ``8*dim + 1``.
+
+    The unnamed hints (AUTO, DYNAMIC) get a name of their own.
+    """
     is_hint = type(dim).__name__ == "_DimHint"
     if dim is None or isinstance(dim, int) or (is_hint and "STATIC" in str(dim)):
         return None
-    label = f"{name}_{axis}" if is_hint else getattr(dim, "__name__", "")
+    root = getattr(dim, "root", dim)
+    label = f"{name}_{place}" if is_hint else getattr(root, "__name__", "")
     if not label.isidentifier():
-        raise error("MA903", f"axis {axis} of {name} is {dim}; only plain Dims can be compiled")
-    high = getattr(dim, "max", None)
-    return Dim(label, getattr(dim, "min", None) or 1, high if isinstance(high, int) else None)
+        raise error("MA903", f"axis {place} of {name} is {dim}; only Dims can be compiled")
+    high = getattr(root, "max", None)
+    low = getattr(root, "min", None) or 1
+    times, plus = (1, 0) if root is dim else (dim.fn(1) - dim.fn(0), dim.fn(0))
+    return Axis(Dim(label, low, high if isinstance(high, int) else None), times, plus)
 
 
 def _warn(found: Diagnostic) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import resource
 import time
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
 
 from mojoaccel.bench.statistics import summarize
 from mojoaccel.loading import load
+from mojoaccel.runtime.sizes import evaluate
 
 
 def time_reference(path: str, seconds: float) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def time_reference(path: str, seconds: float) -> dict[str, Any]:
 
 
 def _random(spec: Any, rng: np.random.Generator) -> Any:
-    shape = tuple(s if isinstance(s, int) else 2 for s in spec.shape)
+    shape = tuple(evaluate(s, defaultdict(lambda: 2)) for s in spec.shape)
     if spec.dtype.startswith(("int", "uint", "bool")):
         return np.zeros(shape, spec.dtype)
     return rng.standard_normal(shape).astype("float32" if spec.dtype == "bfloat16" else spec.dtype)

@@ -33,6 +33,7 @@ from mojoaccel.ir.types import BY_TORCH
 from mojoaccel.loading import is_reference
 from mojoaccel.paths import cache_root
 from mojoaccel.runtime.check import shapes_of
+from mojoaccel.runtime.sizes import evaluate, solve
 
 if TYPE_CHECKING:
     from mojoaccel.example import Example
@@ -302,7 +303,7 @@ def artifact_inputs(folder: Path, manifest: Manifest) -> Inputs:
                 spec.name,
                 BY_TORCH[spec.dtype].name,
                 array,
-                {a: s for a, s in enumerate(spec.shape) if isinstance(s, str) and s.isidentifier()},
+                {a: s for a, s in enumerate(spec.shape) if isinstance(s, str) and solve(s, {}, 1)},
             )
             for spec, array in zip(manifest.inputs, arrays, strict=True)
         )
@@ -311,7 +312,6 @@ def artifact_inputs(folder: Path, manifest: Manifest) -> Inputs:
 
 def _drawn(dtype: str, shape: Sequence[int | str], manifest: Manifest) -> Any:
     from mojoaccel.bench.workloads import draw
-    from mojoaccel.runtime.sizes import evaluate
 
     sizes = {n: max(low, min(8, high or 8)) for n, (low, high) in manifest.dims.items()}
     concrete = tuple(evaluate(s, sizes) for s in shape)

@@ -12,6 +12,7 @@ import numpy as np
 
 from mojoaccel.errors import error
 from mojoaccel.ir.types import DTYPES, DType
+from mojoaccel.runtime.sizes import evaluate, solve
 from mojoaccel.verify import narrow
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Input:
         name: Name in the model's signature.
         dtype: Short name of the element type, ``f32``, ``i64``, ...
         array: The values; bfloat16 as uint16.
-        dims: Names of the axes that may vary.
+        dims: Sizes of the axes that may vary: names of dims, or multiples of them.
     """
 
     name: str
@@ -92,7 +93,7 @@ class Inputs:
     @property
     def sizes(self) -> dict[str, int]:
         """Size of each named dim."""
-        return {n: v.array.shape[a] for v in self.values for a, n in v.dims.items()}
+        return dict(_solved(s, v.array.shape[a]) for v in self.values for a, s in v.dims.items())
 
     def at(self, sizes: Mapping[str, int], seed: int = 0) -> Inputs:
         """Return inputs with other sizes; those that change are drawn anew from their range.
@@ -168,7 +169,7 @@ def example_inputs(example: Example, dynamic: Sequence[str] = ()) -> Inputs:
                 name,
                 BY_TORCH[str(tensor.dtype).removeprefix("torch.")].name,
                 array,
-                {axis: dim.name for axis, dim in declared.get(name, {}).items()},
+                {axis: str(size) for axis, size in declared.get(name, {}).items()},
             )
             for name, tensor, array in zip(
                 leaves.names, leaves.tensors, example_arrays(example), strict=True
@@ -203,10 +204,19 @@ def load_arrays(path: Path) -> list[Array]:
         return [stored[f"arr_{i}"] for i in range(len(stored.files))]
 
 
+def _solved(size: str, actual: int) -> tuple[str, int]:
+    """Return the dim that a size such as ``8*n`` is made of, and its value."""
+    name, value = solve(size, {}, actual) or (size, None)
+    if value is None:
+        raise error("MA903", f"an input's size is {actual}, which no whole number makes of {size}")
+    return name, value
+
+
 def _resize(value: Input, sizes: Mapping[str, int], rng: np.random.Generator) -> Input:
     shape = list(value.array.shape)
-    for axis, name in value.dims.items():
-        shape[axis] = sizes.get(name, shape[axis])
+    for axis, size in value.dims.items():
+        name, own = _solved(size, shape[axis])
+        shape[axis] = evaluate(size, {name: sizes.get(name, own)})
     if tuple(shape) == value.array.shape:
         return value
     seen = (0, 1)

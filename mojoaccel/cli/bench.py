@@ -65,7 +65,7 @@ def bench_command(
     ] = None,
     dynamic: Annotated[
         list[str] | None,
-        typer.Option(metavar="IN:AXIS=NAME[:MIN..MAX]", help="Declare a varying dim of a MODEL."),
+        typer.Option(metavar="IN:AXIS=[K*]NAME[:MIN..MAX]", help="Declare a MODEL's varying dim."),
     ] = None,
     target: Annotated[str | None, typer.Option(help="Target to compile a MODEL for.")] = None,
     engine: Annotated[

@@ -45,7 +45,7 @@ def compile_command(
     dtype: Annotated[str | None, typer.Option(metavar="f32|bf16", help="Compute type.")] = None,
     dynamic: Annotated[
         list[str] | None,
-        typer.Option(metavar="IN:AXIS=NAME[:MIN..MAX]", help="Declare a varying dim."),
+        typer.Option(metavar="IN:AXIS=[K*]NAME[:MIN..MAX]", help="Declare a varying dim."),
     ] = None,
     ops: Annotated[
         list[str] | None,

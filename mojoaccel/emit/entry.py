@@ -7,7 +7,7 @@ import json
 from mojoaccel.emit import syntax
 from mojoaccel.emit.sizes import SizeLocals
 from mojoaccel.errors import error
-from mojoaccel.ir.dims import Size, free_dims
+from mojoaccel.ir.dims import Size, evaluate, free_dims
 from mojoaccel.ir.plan import Plan
 from mojoaccel.ir.types import TensorType
 
@@ -49,15 +49,28 @@ def _bind(plan: Plan) -> list[str]:
             if number is None or str(size) in bound:
                 derived.append((index, axis, size))
                 continue
-            dim = plan.dims[number]
-            bound.add(dim.name)
-            high = -1 if dim.max is None else dim.max
-            body.append(f"    s.bind_dim({number}, {index}, {axis}, {dim.min}, {high})")
+            bound.add(str(size))
+            body.append(f"    s.bind_dim({_place(plan, number, index, axis)})")
+    for index, axis, size in list(derived):
+        (name,) = free_dims(size) - bound if len(free_dims(size) - bound) == 1 else ("",)
+        if name:
+            bound.add(name)
+            derived.remove((index, axis, size))
+            number = next(i for i, d in enumerate(plan.dims) if name == d.name)
+            plus, once = (evaluate(size, {name: n}) for n in (0, 1))
+            where = _place(plan, number, index, axis)
+            body.append(f"    s.bind_multiple({where}, {once - plus}, {plus})")
     body.extend(_dims(plan, [size for _, _, size in derived]))
     body.extend(
         f"    s.expect_size({index}, {axis}, {syntax.size(size)})" for index, axis, size in derived
     )
     return [*lines, *(body or ["    pass"])]
+
+
+def _place(plan: Plan, number: int, index: int, axis: int) -> str:
+    """Print the arguments that bind a dim: its number, input, axis, and its range."""
+    dim = plan.dims[number]
+    return f"{number}, {index}, {axis}, {dim.min}, {-1 if dim.max is None else dim.max}"
 
 
 def _describe(plan: Plan) -> list[str]:

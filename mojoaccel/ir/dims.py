@@ -35,6 +35,41 @@ class Dim:
 
 
 @dataclass(frozen=True, slots=True)
+class Axis:
+    """What an axis of an input is declared to be: ``times * dim + plus``.
+
+    Attributes:
+        dim: The dim, whose range is that of its own, not of the axis.
+        times: Its factor, 1 or more.
+        plus: What is added.
+    """
+
+    dim: Dim
+    times: int = 1
+    plus: int = 0
+
+    def __str__(self) -> str:
+        """Print as a size expression."""
+        return str(self.size)
+
+    @property
+    def size(self) -> Expr:
+        """The size as an expression."""
+        made = symbol(self.dim.name) * self.times + self.plus
+        assert isinstance(made, Expr)
+        return made
+
+    def at(self, value: int) -> int:
+        """Return the axis's size where the dim is `value`."""
+        return self.times * value + self.plus
+
+    def solve(self, size: int) -> int | None:
+        """Return the dim where the axis is `size`; None if no whole number gives it."""
+        value, rest = divmod(size - self.plus, self.times)
+        return None if rest else value
+
+
+@dataclass(frozen=True, slots=True)
 class Expr:
     """A canonical polynomial: sorted ((monomial, coefficient), ...)."""
 

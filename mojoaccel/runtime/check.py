@@ -13,7 +13,7 @@ from mojoaccel.artifact.check_arrays import read_arrays
 from mojoaccel.artifact.manifest import Manifest, TensorSpec
 from mojoaccel.errors import error
 from mojoaccel.runtime.session import Session
-from mojoaccel.runtime.sizes import evaluate
+from mojoaccel.runtime.sizes import evaluate, solve
 from mojoaccel.runtime.tensors import Array
 
 
@@ -109,8 +109,9 @@ def random_inputs(
     for spec in manifest.inputs:
         if spec.name in given:
             for size, got in zip(spec.shape, given[spec.name].shape, strict=False):
-                if isinstance(size, str) and size in manifest.dims:
-                    dims[size] = int(got)
+                name, value = (isinstance(size, str) and solve(size, {}, int(got))) or ("", None)
+                if value is not None:
+                    dims[name] = value
     return [
         given[spec.name] if spec.name in given else _random(spec, sample, dims, rng)
         for spec, sample in zip(manifest.inputs, samples, strict=True)

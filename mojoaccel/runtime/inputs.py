@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mojoaccel.artifact.manifest import TensorSpec
 from mojoaccel.errors import MojoaccelError, error
-from mojoaccel.runtime.sizes import evaluate
+from mojoaccel.runtime.sizes import evaluate, solve
 from mojoaccel.runtime.tensors import Shape
 
 Ranges = Mapping[str, tuple[int, int | None]]
@@ -34,6 +34,7 @@ def read_dims(
             if isinstance(size, str) and size in ranges and size not in dims:
                 dims[size] = shape[axis]
                 _check_range(spec, axis, size, dims[size], ranges[size])
+    _read_multiples(specs, shapes, ranges, dims)
     for spec, shape in zip(specs, shapes, strict=True):
         for axis, (size, got) in enumerate(zip(spec.shape, shape, strict=True)):
             want = evaluate(size, dims)
@@ -50,6 +51,25 @@ def check_dtype(spec: TensorSpec, dtype: str) -> None:
     """
     if dtype != spec.dtype and not (spec.dtype == "bfloat16" and dtype == "uint16"):
         raise error("MA702", f"input {spec.name}: expected {spec.dtype}, got {dtype}")
+
+
+def _read_multiples(
+    specs: Sequence[TensorSpec], shapes: Sequence[Shape], ranges: Ranges, dims: dict[str, int]
+) -> None:
+    """Read the dims that stand only in multiples, such as ``8*n``, into `dims`."""
+    if len(dims) == len(ranges):
+        return
+    for spec, shape in zip(specs, shapes, strict=True):
+        for axis, (size, got) in enumerate(zip(spec.shape, shape, strict=True)):
+            found = solve(size, dims, got) if isinstance(size, str) else None
+            if found is None:
+                continue
+            dim, value = found
+            if value is None:
+                where = f"input {spec.name}, axis {axis}"
+                raise error("MA702", f"{where}: expected {size} with a whole {dim}, got {got}")
+            dims[dim] = value
+            _check_range(spec, axis, dim, value, ranges[dim])
 
 
 def _check_range(

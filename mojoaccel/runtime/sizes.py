@@ -46,6 +46,28 @@ def formula(expression: str) -> Formula:
         raise ValueError(f"not a size: {expression}") from e
 
 
+def solve(expression: str, dims: Dims, got: int) -> tuple[str, int | None] | None:
+    """Find the dim that a size still lacks, such as n in ``8*n + 1``.
+
+    Returns:
+        Its name and its value, None if no whole number gives `got`; or None for the whole if
+        not exactly one dim is missing, or the size is no multiple of it.
+
+    Raises:
+        ValueError: It is not a size expression.
+    """
+    names = {n.id for n in ast.walk(ast.parse(expression)) if isinstance(n, ast.Name)}
+    missing = names - dims.keys() - _FUNCTIONS.keys()
+    if len(missing) != 1:
+        return None
+    (name,) = missing
+    plus, once = (formula(expression)({**dims, name: n}) for n in (0, 1))
+    if once <= plus:
+        return None
+    value, rest = divmod(got - plus, once - plus)
+    return name, None if rest else value
+
+
 def _build(tree: ast.expr) -> Formula:
     if isinstance(tree, ast.Constant) and isinstance(tree.value, int):
         number = tree.value

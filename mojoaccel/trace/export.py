@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,10 +17,11 @@ import torch.export._trace  # on demand it would be imported in the middle of th
 from mojoaccel.config import TraceOptions
 from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.example import Example, parse_dynamic
-from mojoaccel.ir.dims import Dim
+from mojoaccel.ir.dims import Axis
 from mojoaccel.ir.graph import Graph, Value
 from mojoaccel.products import Signature, StateSpec, TracedModel, WeightRef, Weights, digest_array
 from mojoaccel.trace.aliases import unify_aliases
+from mojoaccel.trace.axes import check_axes, enlarge, named_dims, read_symbols
 from mojoaccel.trace.composites import decided_composites
 from mojoaccel.trace.convolution import replace_spatial
 from mojoaccel.trace.decompositions import decomposition_table, quick_torch
@@ -30,7 +32,6 @@ from mojoaccel.trace.quiet import quiet_torch
 from mojoaccel.trace.recurrent import whole_recurrences
 from mojoaccel.trace.source import error_location
 from mojoaccel.trace.structure import flatten_inputs, structure_json, to_numpy, value_range
-from mojoaccel.trace.symbolic import SizeReader
 
 
 def trace(loaded: LoadedModel, options: TraceOptions) -> tuple[TracedModel, Weights]:
@@ -41,7 +42,7 @@ def trace(loaded: LoadedModel, options: TraceOptions) -> tuple[TracedModel, Weig
             control flow, MA205 a dynamic dim was specialised.
     """
     example = as_traced(loaded.example, options)
-    dims = merge_dynamic(example, options)
+    dims = check_axes(flatten_inputs(example), merge_dynamic(example, options))
     program = replace_spatial(unify_aliases(loaded.program or export(example, dims)))
     return read_program(loaded.name, decompose(program), example, dims)
 
@@ -76,7 +77,7 @@ def to_bfloat16(example: Example) -> Example:
     return replace(example, module=module, args=args, kwargs=kwargs)
 
 
-def merge_dynamic(example: Example, options: TraceOptions) -> dict[str, dict[int, Dim]]:
+def merge_dynamic(example: Example, options: TraceOptions) -> dict[str, dict[int, Axis]]:
     """Join the factory's dynamic dims with those of the command line."""
     dims = {name: dict(axes) for name, axes in example.dims().items()}
     for name, axes in parse_dynamic(options.dynamic).items():
@@ -84,18 +85,9 @@ def merge_dynamic(example: Example, options: TraceOptions) -> dict[str, dict[int
     return dims
 
 
-def export(example: Example, dims: Mapping[str, Mapping[int, Dim]]) -> Any:
+def export(example: Example, dims: Mapping[str, Mapping[int, Axis]]) -> Any:
     """Run torch.export; explain its failures."""
     leaves = flatten_inputs(example)
-    unknown = [n for n in dims if n not in leaves.names]
-    if unknown:
-        known = ", ".join(leaves.names)
-        raise error("MA903", f"no input is called {unknown[0]}", notes=[f"inputs: {known}"])
-    for name, axes in dims.items():
-        rank = leaves.tensors[leaves.names.index(name)].dim()
-        for axis in axes:
-            if not -rank <= axis < rank:
-                raise error("MA903", f"input {name} has no axis {axis}: it has {rank}")
     module = separate(example.module.eval())
     example = enlarge(example, leaves, dims)
     try:
@@ -109,16 +101,6 @@ def export(example: Example, dims: Mapping[str, Mapping[int, Dim]]) -> Any:
         if not any(text in str(e) for text in unproven):
             raise problem from e
         return export_unproven(module, example, leaves, dims, problem)
-
-
-def named_dims(dims: Mapping[str, Mapping[int, Dim]]) -> dict[str, dict[int, Any]]:
-    """Return the declared dims as torch.export's, equal names as one."""
-    made: dict[str, Any] = {}
-    for axes in dims.values():
-        for dim in axes.values():
-            low = None if dim.min <= 1 else dim.min
-            made.setdefault(dim.name, torch.export.Dim(dim.name, min=low, max=dim.max))
-    return {n: {a: made[d.name] for a, d in x.items()} for n, x in dims.items()}
 
 
 def run_export(module: Any, example: Example, shapes: Any) -> Any:
@@ -145,7 +127,7 @@ def export_unproven(
     module: Any,
     example: Example,
     leaves: Any,
-    dims: Mapping[str, Mapping[int, Dim]],
+    dims: Mapping[str, Mapping[int, Axis]],
     problem: MojoaccelError,
 ) -> Any:
     """Export a model whose conditions on sizes torch cannot prove, and try them out (`guards`).
@@ -160,14 +142,14 @@ def export_unproven(
         raise problem from None
     holders = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
     found = [
-        (holders[name].meta["val"].shape[axis], dim)
+        (holders[name].meta["val"].shape[place], axis)
         for name, label in zip(program.graph_signature.user_inputs, leaves.names, strict=False)
         if name in holders and hasattr(holders[name].meta["val"], "shape")
-        for axis, dim in dims.get(label, {}).items()
+        for place, axis in dims.get(label, {}).items()
     ]
     symbols: dict[str, str] = {}
-    for size, dim in found:
-        if isinstance(size, int) or symbols.setdefault(dim.name, str(size)) != str(size):
+    for size, axis in found:
+        if isinstance(size, int) or symbols.setdefault(str(axis), str(size)) != str(size):
             raise problem
     if broken_conditions(program, found):
         raise problem
@@ -187,25 +169,6 @@ def separate(module: Any) -> Any:
         return module
 
 
-def enlarge(example: Example, leaves: Any, dims: Mapping[str, Mapping[int, Dim]]) -> Example:
-    """Repeat example inputs along dynamic axes of size 1.
-
-    torch.export takes a size of 0 or 1 for a constant, so a dynamic dim is traced at 2 or more.
-    """
-    made = {}
-    for label, tensor in zip(leaves.names, leaves.tensors, strict=True):
-        repeats = [1] * tensor.dim()
-        for axis in dims.get(label, {}):
-            repeats[axis] = 2 if tensor.shape[axis] == 1 else 1
-        made[id(tensor)] = tensor.repeat(repeats) if 2 in repeats else tensor
-
-    def change(value: Any) -> Any:
-        return made.get(id(value), value) if isinstance(value, torch.Tensor) else value
-
-    args, kwargs = torch.utils._pytree.tree_map(change, (tuple(example.args), dict(example.kwargs)))
-    return replace(example, args=args, kwargs=kwargs)
-
-
 def explain(e: Exception) -> MojoaccelError:
     """Turn torch.export's exception into a diagnostic with the user's line."""
     text = str(e)
@@ -213,7 +176,12 @@ def explain(e: Exception) -> MojoaccelError:
     first = next((line for line in text.splitlines() if line.strip()), type(e).__name__)
     kind = type(e).__name__
     if "specialized" in text or "ConstraintViolation" in kind or "Constraints violated" in text:
-        return error("MA205", first, loc=loc, notes=text.splitlines()[1:6])
+        hint = multiple_hint(text)
+        return error("MA205", first, loc=loc, notes=text.splitlines()[1:6], hint=hint)
+    if "Cannot create Dim with inconsistent" in text:
+        message = "torch.export finds no range of sizes that the model's code takes"
+        hint = "if the code cuts the axis into blocks of 8, declare it as 8*name"
+        return error("MA205", message, loc=loc, hint=hint)
     data = ("GuardOnDataDependent", "DataDependent", "UserError")
     if any(d in kind for d in data) or "data-dependent" in text or "Could not guard" in text:
         return error("MA204", first, loc=loc)
@@ -222,8 +190,14 @@ def explain(e: Exception) -> MojoaccelError:
     return error("MA207", f"{kind}: {first}", loc=loc)
 
 
+def multiple_hint(text: str) -> str:
+    """Return how to declare a size that torch.export finds must be a multiple, if it says so."""
+    found = re.search(r"^\s+(\w+) = (\d+)\*_\1$", text, re.MULTILINE)
+    return f"it must be a multiple: declare it as {found[2]}*{found[1]}" if found else ""
+
+
 def read_program(
-    name: str, program: Any, example: Example, dims: Mapping[str, Mapping[int, Dim]]
+    name: str, program: Any, example: Example, dims: Mapping[str, Mapping[int, Axis]]
 ) -> tuple[TracedModel, Weights]:
     """Import a decomposed program."""
     leaves = flatten_inputs(example)
@@ -232,8 +206,8 @@ def read_program(
     user = [s for s in spec.input_specs if s.kind.name == "USER_INPUT"]
     tensors = [s for s in user if type(s.arg).__name__ == "TensorArgument"]
     labelled = dict(zip(leaves.names, leaves.tensors, strict=True))
-    symbols, values = read_symbols(tensors, placeholders, labelled, dims, program.range_constraints)
-    reader = Importer(program, SizeReader(symbols))
+    sizes, values = read_symbols(tensors, placeholders, labelled, dims, program.range_constraints)
+    reader = Importer(program, sizes)
     inputs = [
         reader.define(s.arg.name, label, placeholders[s.arg.name].meta["val"])
         for s, label in zip(tensors, leaves.names, strict=True)
@@ -243,11 +217,10 @@ def read_program(
     findings = reader.findings()
     outputs, states = read_outputs(reader, spec, references)
     found = {v.name: v for v in (*inputs, *weights, *(o for n in reader.nodes for o in n.outputs))}
-    ordered = tuple({d.name: d for d in symbols.values()}.values())
     graph = Graph(
         name,
         "torch",
-        ordered,
+        tuple(sizes.dims.values()),
         (*inputs, *reader.cuts),
         tuple(weights),
         tuple(reader.nodes),
@@ -290,44 +263,6 @@ def without_refused(graph: Graph, references: list[WeightRef]) -> TracedModel:
     whole = replace(graph, outputs=tuple(v.name for v in ends))
     signature = Signature(graph.inputs, tuple(ends), "", "")
     return TracedModel(whole, signature, tuple(references), (), (), ())
-
-
-def read_symbols(
-    specs: list[Any],
-    placeholders: Mapping[str, Any],
-    tensors: Mapping[str, Any],
-    dims: Mapping[str, Mapping[int, Dim]],
-    ranges: Mapping[Any, Any],
-) -> tuple[dict[str, Dim], dict[str, int]]:
-    """Match the program's symbols with the declared dims; refuse specialised ones."""
-    symbols: dict[str, Dim] = {}
-    values: dict[str, int] = {}
-    names = list(tensors)
-    for s, label in zip(specs, names, strict=True):
-        tensor = placeholders[s.arg.name].meta["val"]
-        for axis, size in enumerate(tensor.shape):
-            declared = dims.get(label, {}).get(axis)
-            if isinstance(size, int):
-                if declared is not None:
-                    raise error(
-                        "MA205",
-                        f"dim {declared.name} ({label}, axis {axis}) became the constant {size}",
-                    )
-                continue
-            expression = size.node.expr
-            if expression.is_Symbol and expression.name not in symbols:
-                dim = declared or undeclared_dim(f"{label}_{axis}", ranges.get(expression))
-                symbols[expression.name] = dim
-                values[dim.name] = int(tensors[label].shape[axis])
-    return symbols, values
-
-
-def undeclared_dim(name: str, limits: Any) -> Dim:
-    """Return the dim of an exported program's own symbol, with the range it was exported for."""
-    if limits is None:
-        return Dim(name)
-    high = int(limits.upper) if limits.upper.is_Integer and int(limits.upper) < 2**31 else None
-    return Dim(name, max(1, int(limits.lower)), high)
 
 
 def read_weights(

@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mojoaccel.ir.dims import Dim
+from mojoaccel.ir.dims import Axis, Dim
 
 DRAWS = 512
 """Sets of sizes that the conditions are computed for."""
@@ -22,14 +22,17 @@ UNBOUNDED = 1 << 20
 """What stands for the end of a range without one."""
 
 
-def hint_of(dim: Dim) -> Any:
-    """Return the hint that leaves a dim's conditions in the program."""
+def hint_of(axis: Axis) -> Any:
+    """Return the hint that leaves an axis's conditions in the program."""
     import torch
 
-    return torch.export.Dim.DYNAMIC(min=max(dim.min, 1), max=dim.max)
+    low, high = axis.dim.min, axis.dim.max
+    return torch.export.Dim.DYNAMIC(
+        min=max(axis.at(low), 1), max=None if high is None else axis.at(high)
+    )
 
 
-def broken_conditions(program: Any, declared: Sequence[tuple[Any, Dim]]) -> list[str]:
+def broken_conditions(program: Any, declared: Sequence[tuple[Any, Axis]]) -> list[str]:
     """Return the conditions that do not hold for some sizes in the declared ranges.
 
     Args:
@@ -38,12 +41,12 @@ def broken_conditions(program: Any, declared: Sequence[tuple[Any, Dim]]) -> list
     """
     from torch.utils._sympy.printers import PythonPrinter
 
-    ranges = {
-        str(size.node.expr): dim
-        for size, dim in declared
+    axes = {
+        str(size.node.expr): axis
+        for size, axis in declared
         if getattr(size, "node", None) is not None
     }
-    if not ranges:
+    if not axes:
         return []
     environment = next(size.node.shape_env for size, _ in declared if hasattr(size, "node"))
     printer = PythonPrinter()
@@ -51,7 +54,11 @@ def broken_conditions(program: Any, declared: Sequence[tuple[Any, Dim]]) -> list
     held = (environment.replace(guard.expr) for guard in environment.guards)
     texts = dict.fromkeys(printer.doprint(condition) for condition in held)
     conditions = {text: compile(text, "condition", "eval") for text in texts}
-    draws = list(draw_sizes(ranges))
+    dims = {axis.dim.name: axis.dim for axis in axes.values()}
+    draws = [
+        {text: axis.at(sizes[axis.dim.name]) for text, axis in axes.items()}
+        for sizes in draw_sizes(dims)
+    ]
     return [text for text, code in conditions.items() if not holds(code, draws)]
 
 

@@ -183,11 +183,26 @@ def load_program(path: Path) -> LoadedModel:
             program = torch.export.load(path)
     except Exception as e:
         raise error("MA202", f"{path.name} cannot be read: {type(e).__name__}: {e}") from e
+    keep_symbol_ranges(program)
     if program.example_inputs is None:
         raise error("MA206", f"{path.name} was saved without example inputs")
     args, kwargs = program.example_inputs
     example = Example(program.module(), tuple(args), dict(kwargs))
     return LoadedModel(path.stem, example, program, [path.resolve()])
+
+
+def keep_symbol_ranges(program: Any) -> None:
+    """Forget the ranges of multiples such as ``8*n``.
+
+    torch 2.13 reads them back among the ranges of symbols, where its own decompositions then fail;
+    the range of the symbol itself is there as well.
+    """
+    from torch._export.utils import _get_shape_env_from_gm
+
+    shapes = _get_shape_env_from_gm(program.graph_module)
+    ranges = shapes.var_to_range if shapes is not None else {}
+    for expression in [e for e in ranges if not e.is_Symbol]:
+        del ranges[expression]
 
 
 def load_folder(path: Path) -> LoadedModel:

@@ -14,6 +14,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from mojoaccel.example import Example
+from mojoaccel.ir.dims import evaluate, free_dims
 from mojoaccel.ir.graph import Graph, Value
 from mojoaccel.ops.interpret import run_graph
 from mojoaccel.products import TracedModel, Weights
@@ -104,12 +105,13 @@ def weight_tensors(graph: Graph, arrays: Mapping[str, np.ndarray]) -> dict[str, 
 
 
 def match_dims(values: Sequence[Value], inputs: Sequence[np.ndarray]) -> dict[str, int]:
-    """Return the sizes of the dims that appear as such in the inputs' shapes."""
+    """Return the sizes of the dims in the inputs' shapes, alone or in multiples."""
     found: dict[str, int] = {}
     for value, array in zip(values, inputs, strict=True):
         for size, actual in zip(value.type.shape, array.shape, strict=True):
-            if not isinstance(size, int):
-                found.setdefault(str(size), int(actual))
+            for name in free_dims(size) if len(free_dims(size)) == 1 else ():
+                plus, once = (evaluate(size, {name: n}) for n in (0, 1))
+                found.setdefault(name, (int(actual) - plus) // (once - plus))
     return found
 
 

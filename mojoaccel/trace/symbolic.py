@@ -16,7 +16,6 @@ from mojoaccel.ir.dims import (
     size_max,
     size_min,
     size_prod,
-    symbol,
 )
 
 FUNCTIONS: dict[str, Callable[[Size, Size], Size]] = {
@@ -40,22 +39,19 @@ ROUNDED: dict[str, Callable[[Size, Size], Size]] = {
 
 
 class SizeReader:
-    """Reads sympy expressions; knows the user's name of every symbol.
+    """Reads sympy expressions; knows what every symbol stands for.
 
     Attributes:
-        names: Dims by symbol name.
+        names: Sizes over the user's dims by symbol name.
+        dims: The dims by their own name.
         learned: Sizes by the name of a symbol that torch has for what was in a tensor (`held`).
     """
 
-    def __init__(self, names: dict[str, Dim]) -> None:
-        """Take the dims by sympy symbol name."""
+    def __init__(self, names: dict[str, Size], dims: dict[str, Dim]) -> None:
+        """Take what the symbols stand for, by sympy symbol name, and the dims."""
         self.names = names
+        self.dims = dims
         self.learned: dict[str, Size] = {}
-
-    @property
-    def dims(self) -> dict[str, Dim]:
-        """The dims by their own name."""
-        return {d.name: d for d in self.names.values()}
 
     def size(self, value: Any) -> Size:
         """Return an int, SymInt or sympy expression as a size."""
@@ -102,7 +98,7 @@ class SizeReader:
             return self.learned[name]
         if name not in self.names:
             raise error("MA204", f"a size depends on the data ({name})")
-        return symbol(self.names[name].name)
+        return self.names[name]
 
     def _ratio(self, e: Any) -> tuple[Size, Size]:
         """Read a quotient of sizes, which torch computes in floating point, as its two sides."""

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 import mojoaccel
+from mojoaccel.errors import MojoaccelError
 from tests.operator_cases import rand
 from tests.test_operators import judge, widen
 
@@ -122,3 +123,33 @@ def test_complex_numbers_live_in_states_and_weights(level: str, tmp_path: Path) 
             got = pytree.tree_leaves(session(z))
             for mine, theirs in zip(got, own, strict=True):
                 assert not judge(mine, theirs, theirs)
+
+
+class Blocks(nn.Module):
+    """Takes lengths that are multiples of a dim."""
+
+    def forward(self, x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
+        blocks = x.unflatten(1, (-1, 8))
+        return [blocks.sum(2) + y[:, 1:], z.cumsum(1), blocks.mT @ blocks]
+
+
+@pytest.mark.mojo
+def test_sizes_that_are_multiples_of_a_dim(tmp_path: Path) -> None:
+    def inputs(batch: int, n: int, m: int) -> tuple[Tensor, ...]:
+        return rand(batch, 8 * n), rand(batch, n + 1), rand(2, 4 * m - 2)
+
+    dynamic = {"x": {0: "b", 1: "8*n:1..20"}, "y": {0: "b", 1: "n+1"}, "z": {1: "4*m-2"}}
+    place = tmp_path / "blocks.maccel"
+    with mojoaccel.compile(Blocks(), inputs(2, 4, 3), dynamic=dynamic, output=place) as session:
+        for sizes in ((1, 1, 1), (2, 4, 3), (3, 20, 9)):
+            given = inputs(*sizes)
+            for ours, expected in zip(session(*given), Blocks()(*given), strict=True):
+                torch.testing.assert_close(ours, expected)
+        x, y, z = inputs(2, 4, 3)
+        for wrong, message in (
+            ((x[:, :30], y, z), r"input x, axis 1: expected 8\*n with a whole n, got 30"),
+            ((x, y[:, 1:], z), r"input y: expected shape .* \(axis 1 must be 5\)"),
+            ((rand(2, 168), rand(2, 22), z), "dim n is 21, allowed are 1 to 20"),
+        ):
+            with pytest.raises(MojoaccelError, match=message):
+                session(*wrong)

@@ -202,12 +202,30 @@ struct Session(Copyable, Movable, TrivialRegisterPassable):
     def bind_dim(self, dim: Int, index: Int, axis: Int, low: Int, high: Int):
         """Reads a dynamic dim from an input and checks its range (high < 0: unbounded).
         """
+        self.bind_multiple(dim, index, axis, low, high, 1, 0)
+
+    @no_inline
+    def bind_multiple(
+        self,
+        dim: Int,
+        index: Int,
+        axis: Int,
+        low: Int,
+        high: Int,
+        times: Int,
+        plus: Int,
+    ):
+        """Reads a dim from an axis of size times * dim + plus, and checks its range.
+        """
         var got = Int(self.tensor(INPUTS, index)[unsafe_offset=1 + axis])
-        if got < low:
-            self.fail(OUT_OF_RANGE, index, axis, low, got)
-        if high >= 0 and got > high:
-            self.fail(OUT_OF_RANGE, index, axis, high, got)
-        self.words[unsafe_offset=DIMS + dim] = Int64(got)
+        var value = (got - plus) // times
+        if value < low:
+            self.fail(OUT_OF_RANGE, index, axis, low * times + plus, got)
+        if high >= 0 and value > high:
+            self.fail(OUT_OF_RANGE, index, axis, high * times + plus, got)
+        if value * times + plus != got:
+            self.fail(BAD_SIZE, index, axis, value * times + plus, got)
+        self.words[unsafe_offset=DIMS + dim] = Int64(value)
 
     # -- memory -------------------------------------------------------------
 
