@@ -35,7 +35,8 @@ def run_graph(
     for node in graph.nodes:
         results = call(node, found, dims, wide)
         for value, result in zip(node.outputs, results, strict=False):
-            found[value.name] = result
+            # Without a dtype of its own an operator that creates values gives float32.
+            found[value.name] = _widen(result) if wide else result
     return found
 
 

@@ -6,7 +6,7 @@ Either the user's module, or the traced graph where no module is at hand (a save
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def module_runner(
         given = [to_tensor(a, k, double) for a, k in zip(inputs, kinds, strict=True)]
         fresh = [leaf if p < 0 else given[p] for leaf, p in zip(leaves, places, strict=True)]
         args, kwargs = pytree.tree_unflatten(fresh, spec)
-        before = {name: b.clone() for name, b in module.named_buffers()}
+        before = [(m, name, b, b.clone()) for m, name, b in _buffers(module)]
         usual = torch.get_default_dtype()
         torch.set_default_dtype(torch.float64 if double else usual)
         try:
@@ -53,11 +53,20 @@ def module_runner(
         finally:
             torch.set_default_dtype(usual)
             with torch.no_grad():
-                for name, buffer in module.named_buffers():
-                    buffer.copy_(before[name])
+                for owner, name, buffer, content in before:
+                    # A module may have put another tensor in its place, of another shape too.
+                    owner._buffers[name] = buffer
+                    buffer.copy_(content)
         return [to_array(t) for t in pytree.tree_leaves(result) if _is(t)]
 
     return run
+
+
+def _buffers(module: Any) -> Iterator[tuple[Any, str, torch.Tensor]]:
+    """Yield the buffers with the modules that hold them and their names there."""
+    for owner in module.modules():
+        for name, buffer in owner.named_buffers(recurse=False):
+            yield owner, name, buffer
 
 
 def in_double(module: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -102,7 +103,9 @@ def read_samples(
     made, left_out = [], Counter[str]()
     for number in numbers:
         one = found[number]
-        leaves, spec = pytree.tree_flatten(((one.input, *one.args), dict(one.kwargs)))
+        # Samples may share tensors, and one that is given twice cannot be written.
+        arguments = copy.deepcopy(((one.input, *one.args), dict(one.kwargs)))
+        leaves, spec = pytree.tree_flatten(arguments)
         sample = Sample(op.full_name, dtype, number, op.op, tuple(leaves), spec)
         why = _incomparable(sample)
         if why:

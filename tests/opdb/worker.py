@@ -29,7 +29,7 @@ from mojoaccel.trace.loader import LoadedModel
 from tests.opdb.samples import Sample, Samples, read_database, read_samples
 from tests.test_operators import judge, widen
 
-BATCH = 400
+BATCH = 250
 """Samples of one build."""
 
 UNINITIALIZED = re.compile(r"(new_)?empty(_like|_strided|_permuted)?")
@@ -60,7 +60,7 @@ def lowered(samples: list[Sample], refused: Refusals) -> list[Sample]:
     """Return the samples that can be lowered; note the others.
 
     All are tried at once: an export costs a quarter of a second whatever it exports, a sample in it
-    a hundredth. A refused batch is halved between operators, and one operator's is taken apart.
+    a twentieth. A refused batch is halved between operators, and one operator's is taken apart.
     """
     why = refusal(samples) if samples else ""
     if not why:
@@ -79,10 +79,11 @@ def lowered(samples: list[Sample], refused: Refusals) -> list[Sample]:
     return [s for part in parts for s in lowered(part, refused)]
 
 
-def run(samples: Sequence[Sample]) -> list[tuple[Sample, str]]:
+def run(samples: list[Sample], refused: Refusals) -> list[tuple[Sample, str]]:
     """Compile samples together; return what is wrong with each (nothing if it is right).
 
-    A build that fails is halved until the sample that breaks it is alone.
+    Those that cannot be lowered are noted and left out. A build that fails is halved until the
+    sample that breaks it is alone.
     """
     if not samples:
         return []
@@ -91,10 +92,13 @@ def run(samples: Sequence[Sample]) -> list[tuple[Sample, str]]:
         with mojoaccel.compile(Samples(samples), inputs, verify=False, threads=1) as session:
             answers = session(*inputs)
     except Exception as problem:
+        kept = lowered(samples, refused)
+        if len(kept) < len(samples):
+            return run(kept, refused)
         if len(samples) == 1:
             return [(samples[0], f"{type(problem).__name__}: {str(problem)[:200]}")]
         half = len(samples) // 2
-        return run(samples[:half]) + run(samples[half:])
+        return run(samples[:half], refused) + run(samples[half:], refused)
     return [(s, judged(s, a)) for s, a in zip(samples, answers, strict=True)]
 
 
@@ -137,14 +141,9 @@ def main() -> None:
         name, dtype = pair.rsplit(":", 1)
         samples, rows[pair] = read_samples(database[name], dtype, most, done)
         pending += samples
-    judgements: list[tuple[Sample, str]] = []
-    ready: list[Sample] = []
+    judgements = []
     for at in range(0, len(pending), BATCH):
-        ready += lowered(pending[at : at + BATCH], refused)
-        if len(ready) >= BATCH:
-            judgements += run(ready)
-            ready = []
-    judgements += run(ready)
+        judgements += run(pending[at : at + BATCH], refused)
     for pair, row in rows.items():
         mine = [(s.number, why) for s, why in judgements if f"{s.op}:{s.dtype}" == pair]
         row["pass"] = sum(not why for _, why in mine)
