@@ -19,6 +19,7 @@ from mojoaccel.runtime.session import Session, load
 from mojoaccel.serve.batching import Answer, Batcher, BatchPolicy, Early, Instance, Run
 from mojoaccel.serve.codec import InferRequest
 from mojoaccel.serve.datatypes import MODEL_TYPES, NAMES, WIRE, Array, wire_shape
+from mojoaccel.serve.holds import Hold
 from mojoaccel.serve.options import ServeOptions
 from mojoaccel.serve.placement import placing, share_of
 from mojoaccel.serve.plans import Plans
@@ -86,6 +87,7 @@ class ServedModel:
         outputs: Outputs in order.
         statistics: What it served.
         plans: How to read the requests it gets; None where values change on the way in or out.
+        hold: Keeps its files as they are while it is loaded.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class ServedModel:
         self.plans = None if complex_numbers else Plans()
         self.policy = BatchPolicy()
         self._batcher: Batcher | None = None
+        self.hold = Hold(())
 
     def start(self, options: ServeOptions) -> None:
         """Start the instances' threads; call it on the event loop's thread."""
@@ -145,6 +148,7 @@ class ServedModel:
             batcher.close()
         for session in self.sessions:
             session.close()
+        self.hold.release()
 
     def submit(self, arrays: Sequence[Array]) -> asyncio.Future[list[Array]]:
         """Queue a run on arrays that fit.

@@ -7,8 +7,10 @@ machine is started and ended with the command.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
+import os
 import signal
 import socket
 import ssl
@@ -34,8 +36,10 @@ from mojoaccel.serve.server import Address, address_url, bind, signature_check
 from mojoaccel.serve.service import Service
 
 APPLICATION = "mojoaccel"
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds that Ray's proxy has to come up once the replicas are ready."""
+READY_CHECK = "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"
+"""Ray's default of 5 s ends a proxy before it has started where the processors are busy."""
 
 
 class Replica:
@@ -58,6 +62,7 @@ class Replica:
         self.service = Service(options, repository)
         await repository.load_all()
         self.service.loading = False
+        self._guard = asyncio.create_task(repository.guard())
         self.handler = Handler(self.service)
 
     async def __call__(self, request: Any) -> Any:
@@ -191,6 +196,7 @@ def _join(options: ServeOptions, scaling: Scaling) -> bool:
         except (ConnectionError, RuntimeError) as e:
             if named:
                 raise error("MA714", f"the Ray cluster at {named} cannot be reached: {e}") from e
+    os.environ.setdefault(READY_CHECK, f"{PATIENCE:g}")
     # Room for every replica twice, as while they are replaced.
     processors = 2 * scaling.most * (options.threads or 1) * (options.instances or 1)
     try:

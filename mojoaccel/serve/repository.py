@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mojoaccel.artifact.archive import open_folder
 from mojoaccel.errors import MojoaccelError, error
+from mojoaccel.paths import cache_root
 from mojoaccel.serve.copies import Copies
+from mojoaccel.serve.holds import Hold
 from mojoaccel.serve.model import ServedModel, open_model
 from mojoaccel.serve.options import ServeOptions
 from mojoaccel.serve.refusal import bad
 
 PERIOD = 0.5
 """Seconds between two looks at a watched folder."""
+GUARD_PERIOD = 0.1
+"""Seconds between two looks at the files of loaded models; a writer waits that long."""
+CHANGED = "its files are written to while it is served: load it again when they are complete"
 GONE = 2.0
 """Seconds that an artifact is missed before its model is unloaded: a copy may be under way."""
 
+MAPPED = ("lib/model.so", "weights.bin")
+"""Files that a loaded artifact maps."""
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 
@@ -79,7 +88,7 @@ def find_artifacts(folder: Path) -> Iterator[tuple[str, str, Path]]:
 def stamp_of(path: Path) -> Stamp:
     """Return what changes when an artifact's files do; empty if it is not there."""
     found = []
-    names = ("manifest.json", "lib/model.so", "weights.bin") if path.is_dir() else ("",)
+    names = ("manifest.json", *MAPPED) if path.is_dir() else ("",)
     for name in names:
         try:
             stat = (path / name if name else path).stat()
@@ -201,8 +210,14 @@ class Repository:
             model = entry.model if entry else None
         if model is None:
             what = f"'{name}'" + (f" version {version}" if version else "")
-            raise bad(f"Request for unknown model: {what} is not found")
+            raise bad(f"Request for unknown model: {what} is not found{self._why(name, version)}")
         return model
+
+    def _why(self, name: str, version: str) -> str:
+        """Return why a model that is known is not loaded."""
+        entries = self.entries.values()
+        found = [e for e in entries if e.name == name and version in ("", e.version)]
+        return f" ({found[-1].reason})" if found and found[-1].reason else ""
 
     def versions(self, name: str) -> list[str]:
         """Return the loaded versions of a model."""
@@ -224,6 +239,15 @@ class Repository:
             self._discover_stamps()
             for entry in list(self.entries.values()):
                 await self._follow(entry)
+
+    async def guard(self) -> None:
+        """Unload models whose files somebody writes to, until cancelled."""
+        while True:
+            await asyncio.sleep(GUARD_PERIOD)
+            for entry in list(self.entries.values()):
+                if entry.model is not None and entry.model.hold.broken:
+                    logging.getLogger("mojoaccel").warning("unloaded %s: %s", entry.name, CHANGED)
+                    self._drop(entry, CHANGED)
 
     async def close(self) -> None:
         """Unload everything."""
@@ -281,9 +305,17 @@ class Repository:
         path = entry.path
         if self.options.watch and path.is_dir():
             path = self._copies.add(path)
-        if self._check is not None:
-            self._check(path)
-        return open_model(path, entry.name, entry.version, self.options)
+        folder = open_folder(path, cache_root() / "unpacked")
+        hold = Hold(folder / name for name in MAPPED)  # before their hashes are compared
+        try:
+            if self._check is not None:
+                self._check(path)
+            model = open_model(folder, entry.name, entry.version, self.options)
+        except BaseException:
+            hold.release()
+            raise
+        model.hold = hold
+        return model
 
     def _drop(self, entry: Entry, reason: str) -> None:
         if entry.model is not None:

@@ -139,7 +139,9 @@ async def _serve(options: ServeOptions, announce: Callable[[Address], None], *, 
         serving = asyncio.create_task(server.serve([http]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.001)
-        watching = asyncio.create_task(repository.watch()) if options.watch else None
+        following = [asyncio.create_task(repository.guard())]
+        if options.watch:
+            following.append(asyncio.create_task(repository.watch()))
         stop.listen()
         gc.freeze()
         names = tuple(sorted({m.name for m in repository.loaded()}))
@@ -147,8 +149,8 @@ async def _serve(options: ServeOptions, announce: Callable[[Address], None], *, 
         if not once:
             await stop.asked.wait()
         service.draining = True
-        if watching is not None:
-            watching.cancel()
+        for task in following:
+            task.cancel()
         if not once:
             await _drain(service, options, stop)
         server.should_exit = True
