@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from functools import partial
 from importlib import metadata
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
@@ -19,6 +22,9 @@ from mojoaccel.trace.structure import to_numpy, value_range
 
 DEEPEST = 4
 """Nesting of settings that is followed."""
+
+PRINTED = (complex, bytes, range, slice, Enum, torch.dtype, torch.device, torch.layout)
+"""Types whose text says all about a value."""
 
 SKIPPED = frozenset({"_parameters", "_buffers", "_modules", "training"})
 
@@ -91,16 +97,37 @@ def stable(value: Any, depth: int = 0) -> Any:
         return value if depth <= DEEPEST else type(value).__name__
     if isinstance(value, torch.Tensor):
         return digest_array(to_numpy(value))
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return digest_array(value)
+    if isinstance(value, PRINTED):
+        return repr(value)
+    if isinstance(value, (partial, FunctionType)):
+        return describe_function(value, depth + 1)
+    return _nested(value, depth + 1)
+
+
+def _nested(value: Any, depth: int) -> Any:
+    """Describe a container, or an object by its class and what it holds."""
     if hasattr(value, "to_dict"):  # transformers configurations
         value = value.to_dict()
     if isinstance(value, (list, tuple)):
-        return [stable(v, depth + 1) for v in value]
+        return [stable(v, depth) for v in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(json.dumps(stable(v, depth)) for v in value)
     if isinstance(value, Mapping):
-        return {str(k): stable(v, depth + 1) for k, v in value.items()}
-    if isinstance(value, (partial, FunctionType)):
-        return describe_function(value, depth + 1)
+        return {str(k): stable(v, depth) for k, v in value.items()}
     named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"
+    name = f"{named.__module__}.{named.__qualname__}"
+    if named is value or isinstance(value, torch.nn.Module):
+        return name
+    return [name, {k: stable(v, depth) for k, v in _attributes(value).items()}]
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """Return what an object of a class of the user's own holds: a configuration, as a rule."""
+    slots = [n for kind in type(value).__mro__ for n in vars(kind).get("__slots__", ())]
+    held = {n: getattr(value, n) for n in slots if hasattr(value, n)}
+    return held | dict(getattr(value, "__dict__", {}))
 
 
 def describe_function(function: FunctionType | partial[Any], depth: int) -> list[Any]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +26,23 @@ class Holder(nn.Module):
         return self.function(x)
 
 
-def key(function: Callable[[Tensor], Tensor]) -> object:
+class Mode(Enum):
+    NEAREST = 1
+    LINEAR = 2
+
+
+@dataclass
+class Settings:
+    scale: float
+    mode: Mode = Mode.NEAREST
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    scale: float
+
+
+def key(function: Any) -> object:
     example = Example(Holder(function), (torch.zeros(3),), {})
     return fingerprint(load_model(example), TraceOptions())["modules"]
 
@@ -42,3 +61,11 @@ def test_functions_that_a_module_holds_count_by_their_code() -> None:
     keys = [key(f) for f in functions]
     assert len(set(map(str, keys))) == len(keys)
     assert key(scaled(2.0)) == key(scaled(2.0))
+
+
+def test_settings_that_a_module_holds_count_by_their_values() -> None:
+    held = [Settings(1.0), Settings(2.0), Settings(1.0, Mode.LINEAR), Slotted(1.0), Slotted(2.0)]
+    held += [torch.float32, torch.float64, {1}, {2}, Mode.LINEAR, 1j, 2j, slice(1), slice(2)]
+    keys = [key(value) for value in held]
+    assert len(set(map(str, keys))) == len(keys)
+    assert key(Settings(1.0)) == key(Settings(1.0))
