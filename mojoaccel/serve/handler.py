@@ -116,15 +116,16 @@ class Handler:
             return await self._v2(request, [unquote(p) for p in parts[2:] if p])
         if top == "v1":
             return await self.openai.answer(request, "/".join(parts[2:]))
+        metrics = self.service.options.metrics_port < 0
+        if request.path not in ("/", "/page-state", *(["/metrics"] if metrics else [])):
+            raise nothing_at(request.path)
         _only(request, "GET", "HEAD")
         if request.path == "/":
             return Response(200, [page()], "text/html; charset=utf-8")
-        if request.path == "/metrics" and self.service.options.metrics_port < 0:
+        if request.path == "/metrics":
             text, kind = metrics_text(self.service)
             return Response(200, [text], kind)
-        if request.path == "/page-state":
-            return json_response(page_state(self.service))
-        raise Refusal(404, f"there is nothing at {request.path}")
+        return json_response(page_state(self.service))
 
     async def _v2(self, request: Request, parts: list[str]) -> Response:
         target = infer_target(request.path)
@@ -138,16 +139,18 @@ class Handler:
         return self._server(request, parts)
 
     def _server(self, request: Request, parts: list[str]) -> Response:
-        _only(request, "GET", "HEAD")
         match parts:
             case []:
-                return json_response(self.service.metadata())
+                found = json_response(self.service.metadata())
             case ["health", "live"]:
-                return json_response({"live": True})
+                found = json_response({"live": True})
             case ["health", "ready"]:
                 ready = self.service.ready
-                return json_response({"ready": ready}, 200 if ready else 503)
-        raise Refusal(404, f"there is nothing at {request.path}")
+                found = json_response({"ready": ready}, 200 if ready else 503)
+            case _:
+                raise nothing_at(request.path)
+        _only(request, "GET", "HEAD")
+        return found
 
     async def _repository(self, request: Request, parts: list[str]) -> Response:
         repository = self.service.repository
@@ -162,16 +165,19 @@ class Handler:
                 _only(request, "POST")
                 repository.unload(name)
                 return json_response({})
-        raise Refusal(404, f"there is nothing at {request.path}")
+        raise nothing_at(request.path)
 
     def _model(self, request: Request, parts: list[str]) -> Response:
-        _only(request, "GET", "HEAD")
         service = self.service
         if parts == ["stats"]:
+            _only(request, "GET", "HEAD")
             return json_response(service.model_statistics("", ""))
         name, version, rest = "".join(parts[:1]), "", parts[1:]
         if len(rest) > 1 and rest[0] == "versions":
             version, rest = rest[1], rest[2:]
+        if not name or rest not in ([], ["ready"], ["config"], ["stats"]):
+            raise nothing_at(request.path)
+        _only(request, "GET", "HEAD")
         match rest:
             case []:
                 return json_response(service.model_metadata(name, version))
@@ -180,9 +186,7 @@ class Handler:
                 return json_response({"name": name, "ready": True})
             case ["config"]:
                 return json_response(service.repository.find(name, version).config())
-            case ["stats"]:
-                return json_response(service.model_statistics(name, version))
-        raise Refusal(404, f"there is nothing at {request.path}")
+        return json_response(service.model_statistics(name, version))
 
     async def _infer(self, request: Request, name: str, version: str) -> Response:
         _only(request, "POST")
@@ -239,9 +243,15 @@ def infer_target(path: str) -> tuple[str, str] | None:
     return None
 
 
+def nothing_at(path: str) -> Refusal:
+    """Return the refusal of a path that means nothing."""
+    return Refusal(404, f"there is nothing at {path}")
+
+
 def _only(request: Request, *methods: str) -> None:
     if request.method not in methods:
-        raise Refusal(405, f"{request.path} takes {' or '.join(methods)}, not {request.method}")
+        message = f"{request.path} takes {' or '.join(methods)}, not {request.method}"
+        raise Refusal(405, message, allow=methods)
 
 
 def _wants_ready(request: Request) -> bool:
@@ -263,6 +273,8 @@ def refused(refusal: Refusal, openai: bool = False) -> Response:
     response = json_response({"error": content}, refusal.status)
     if refusal.retry_after:
         response.headers["retry-after"] = str(refusal.retry_after)
+    if refusal.allow:
+        response.headers["allow"] = ", ".join(refusal.allow)
     return response
 
 
@@ -272,11 +284,14 @@ def unpack(body: bytes | bytearray, coding: str, limit: int) -> bytes | bytearra
     Raises:
         Refusal: It is damaged (400), unknown (415), or larger than the limit (413).
     """
+    coding = coding.strip().lower()
     if coding in ("", "identity"):
         return body
     if coding not in ("gzip", "x-gzip", "deflate"):
         raise Refusal(415, f"content encoding {coding} is not supported")
-    inflater = zlib.decompressobj(47)  # gzip or zlib, told by the first bytes
+    bare = coding == "deflate" and (len(body) < 2 or int.from_bytes(body[:2]) % 31)
+    # gzip or zlib, told by the first bytes; some clients send deflate without zlib's head.
+    inflater = zlib.decompressobj(-15 if bare else 47)
     try:
         plain = inflater.decompress(body, limit)
     except zlib.error as e:
@@ -285,6 +300,8 @@ def unpack(body: bytes | bytearray, coding: str, limit: int) -> bytes | bytearra
         raise Refusal(413, f"the body is larger than {limit} bytes once unpacked")
     if not inflater.eof:
         raise bad(f"the {coding} body ends too soon")
+    if inflater.unused_data:
+        raise bad(f"{len(inflater.unused_data)} bytes follow the {coding} body")
     return plain
 
 

@@ -186,6 +186,8 @@ class ServedModel:
             Refusal: One is missing, unknown, given twice, of another type or of another shape, or
                 an output is wanted that the model does not have.
         """
+        if self.manifest.states and any(p.startswith("sequence_") for p in request.parameters):
+            raise bad("sequences are not kept: the model's state begins anew with every request")
         given: dict[str, Array] = {}
         for tensor in request.inputs:
             port = self.inputs.get(tensor.name)

@@ -38,6 +38,8 @@ from mojoaccel.serve.service import Service
 APPLICATION = "mojoaccel"
 PATIENCE = 120.0
 """Seconds that Ray's proxy has to come up once the replicas are ready."""
+STARTS = 3
+"""Ray gives its node 30 s to start, which nothing changes: a busy machine needs another try."""
 READY_CHECK = "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"
 """Ray's default of 5 s ends a proxy before it has started where the processors are busy."""
 
@@ -199,10 +201,14 @@ def _join(options: ServeOptions, scaling: Scaling) -> bool:
     os.environ.setdefault(READY_CHECK, f"{PATIENCE:g}")
     # Room for every replica twice, as while they are replaced.
     processors = 2 * scaling.most * (options.threads or 1) * (options.instances or 1)
-    try:
-        ray.init(address="local", num_cpus=processors, include_dashboard=False, **quiet)
-    except Exception as e:  # Ray's own are of no other type
-        raise error("MA714", f"Ray could not be started here: {e}") from e
+    for left in range(STARTS)[::-1]:
+        try:
+            ray.init(address="local", num_cpus=processors, include_dashboard=False, **quiet)
+            break
+        except Exception as e:  # Ray's own are of no other type
+            if not left or "timed out during startup" not in str(e):
+                raise error("MA714", f"Ray could not be started here: {e}") from e
+            ray.shutdown()
     return False
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mojoaccel.artifact.archive import open_folder
+from mojoaccel.artifact.manifest import read_manifest
 from mojoaccel.errors import MojoaccelError, error
 from mojoaccel.paths import cache_root
 from mojoaccel.serve.copies import Copies
@@ -27,8 +28,6 @@ CHANGED = "its files are written to while it is served: load it again when they 
 GONE = 2.0
 """Seconds that an artifact is missed before its model is unloaded: a copy may be under way."""
 
-MAPPED = ("lib/model.so", "weights.bin")
-"""Files that a loaded artifact maps."""
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 
@@ -88,7 +87,7 @@ def find_artifacts(folder: Path) -> Iterator[tuple[str, str, Path]]:
 def stamp_of(path: Path) -> Stamp:
     """Return what changes when an artifact's files do; empty if it is not there."""
     found = []
-    names = ("manifest.json", *MAPPED) if path.is_dir() else ("",)
+    names = ("manifest.json", "lib/model.so", "weights.bin") if path.is_dir() else ("",)
     for name in names:
         try:
             stat = (path / name if name else path).stat()
@@ -306,7 +305,9 @@ class Repository:
         if self.options.watch and path.is_dir():
             path = self._copies.add(path)
         folder = open_folder(path, cache_root() / "unpacked")
-        hold = Hold(folder / name for name in MAPPED)  # before their hashes are compared
+        manifest = read_manifest(folder)
+        mapped = [f for f in (manifest.library.file, manifest.weights.file) if f]
+        hold = Hold(folder / name for name in mapped)  # before their hashes are compared
         try:
             if self._check is not None:
                 self._check(path)

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import subprocess
+import zlib
 
 import numpy as np
 import pytest
@@ -143,9 +144,21 @@ def test_bad_header_lengths(server, length):
 
 def test_a_damaged_gzip_body(server):
     url = f"{server.url}/v2/models/net/infer"
-    for body in (b"nonsense", gzip.compress(b"{}" * 100)[:-9]):
+    damaged = (b"nonsense", gzip.compress(b"{}" * 100)[:-9], gzip.compress(b"{}") + b"more")
+    for body in damaged:
         answer = httpx.post(url, content=body, headers={"Content-Encoding": "gzip"})
-        assert answer.status_code == 400
+        assert answer.status_code == 400 and "gzip" in answer.json()["error"]
+
+
+def test_content_codings_as_clients_spell_them(server):
+    url = f"{server.url}/v2/models/net/infer"
+    plain = json.dumps({"inputs": [X]}).encode()
+    deflater = zlib.compressobj(wbits=-15)
+    bare = deflater.compress(plain) + deflater.flush()
+    for coding, body in (("GZIP", gzip.compress(plain)), ("deflate", bare), ("identity", plain)):
+        answer = httpx.post(url, content=body, headers={"Content-Encoding": coding})
+        assert answer.status_code == 200, (coding, answer.text)
+    assert httpx.post(url, content=plain, headers={"Content-Encoding": "br"}).status_code == 415
 
 
 def test_unknown_models_paths_and_methods(server):
@@ -153,7 +166,12 @@ def test_unknown_models_paths_and_methods(server):
     assert answer.status_code == 400
     assert answer.json()["error"] == "Request for unknown model: 'nobody' is not found"
     assert httpx.get(f"{server.url}/nothing").status_code == 404
-    assert httpx.get(f"{server.url}/v2/models/net/infer").status_code == 405
+    refused = httpx.get(f"{server.url}/v2/models/net/infer")
+    assert refused.status_code == 405 and refused.headers["allow"] == "POST"
+    refused = httpx.delete(f"{server.url}/v2/models/net")
+    assert refused.status_code == 405 and refused.headers["allow"] == "GET, HEAD"
+    for path in ("systemsharedmemory/region/x/register", "models/net/generate", "models", "x"):
+        assert httpx.post(f"{server.url}/v2/{path}", json={}).status_code == 404
     assert httpx.get(f"{server.url}/v2/models/..%2f..%2fetc").status_code == 400
 
 
