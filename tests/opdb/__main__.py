@@ -144,7 +144,9 @@ def main() -> int:
             results[pair] = join(results.get(pair), row)
         print(f"{len(results)} of {len(pairs)}", file=sys.stderr, flush=True)
         if given.out:
-            given.out.write_text(json.dumps(results) + "\n")
+            part = given.out.with_suffix(".part")
+            part.write_text(json.dumps(results) + "\n")
+            part.replace(given.out)
 
     chunks = share_out(pairs, results, given.most, given.chunk)
     with ThreadPoolExecutor(given.jobs) as pool:
