@@ -20,6 +20,7 @@ from mojoaccel.trace.replay import in_double
 from tests import operator_cases as cases
 from tests.operators import (
     attention_cases,
+    binning_cases,
     complex_cases,
     core_cases,
     linalg_cases,
@@ -122,6 +123,7 @@ GROUPS: dict[str, Callable[[], list[cases.Case]]] = {
     "polynomial": special_cases.polynomial_cases,
     "integer": special_cases.integer_cases,
     "narrow": special_cases.narrow_cases,
+    "binning": binning_cases.binning_cases,
     "core": core_cases.core_cases,
 }
 

@@ -18,11 +18,6 @@ REFUSED = {
     "equal": (("default",), _BRANCH, "use torch.eq(x, y).all() in a torch.where"),
     "allclose": (("default",), _BRANCH, "use torch.isclose(x, y).all() in a torch.where"),
     "is_nonzero": (("default",), _BRANCH, "use torch.where"),
-    "embedding_renorm": (
-        ("default",),
-        "it changes the table while reading it",
-        "renormalize the table once, and set max_norm=None",
-    ),
 }
 """ATen names: overloads, why they are refused, what to do instead."""
 

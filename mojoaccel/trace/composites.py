@@ -1,7 +1,8 @@
 """Composites that PyTorch writes with decisions on values, written here without them.
 
-PyTorch's `cov` warns when a weight is negative and `combinations` selects by a mask: neither can be
-traced. The functions replace the overloads while a model is exported and decomposed.
+PyTorch's `cov` warns when a weight is negative, `combinations` selects by a mask and
+`gaussian_nll_loss` raises for some variances: none can be traced. The functions replace them while
+a model is exported and decomposed.
 """
 
 from __future__ import annotations
@@ -111,6 +112,34 @@ def linear_cross_entropies(
     return losses[0]
 
 
+def embedding_renorm(table: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
+    """``aten.embedding_renorm``: shorten the rows that are looked up and too long."""
+    norm = torch.linalg.vector_norm(table, norm_type, 1, keepdim=True)
+    touched = torch.zeros(table.shape[0], dtype=torch.bool, device=table.device)
+    rows = indices.reshape(-1)
+    touched = touched.scatter(0, rows, torch.ones_like(rows, dtype=torch.bool)).unsqueeze(1)
+    return torch.where(touched & (norm > max_norm), table * (max_norm / (norm + 1e-7)), table)
+
+
+def gaussian_nll_loss(
+    x: Tensor,
+    target: Tensor,
+    var: Tensor | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    """``F.gaussian_nll_loss``; a negative variance counts as `eps` instead of raising."""
+    spread = var * torch.ones_like(x) if isinstance(var, float) else var
+    if spread.shape != x.shape and spread.shape == x.shape[:-1]:
+        spread = spread.unsqueeze(-1)
+    spread = spread.clamp(min=eps)
+    loss = 0.5 * (spread.log() + (x - target) ** 2 / spread)
+    if full:
+        loss = loss + 0.5 * math.log(2 * math.pi)
+    return loss.mean() if reduction == "mean" else loss.sum() if reduction == "sum" else loss
+
+
 aten, modules = torch.ops.aten, torch.ops.torch_nn
 DECIDING = {
     aten.cov.default: cov,
@@ -121,6 +150,8 @@ DECIDING = {
 
 COMPOSITES = {
     **DECIDING,
+    aten.embedding_renorm.default: embedding_renorm,
+    torch.ops.prims.convert_element_type.default: lambda x, dtype: x.to(dtype),
     modules._linear_cross_entropy_batch_chunked.default: linear_cross_entropy,
     modules._linear_cross_entropy_batch_chunked_no_reduction.default: linear_cross_entropies,
 }
@@ -131,6 +162,8 @@ COMPOSITES = {
 def decided_composites() -> Iterator[None]:
     """Export the composites of `DECIDING` in this spelling within the context."""
     with ExitStack() as stack:
+        stack.callback(setattr, F, "gaussian_nll_loss", F.gaussian_nll_loss)
+        F.gaussian_nll_loss = gaussian_nll_loss  # type: ignore[assignment]
         for overload, function in DECIDING.items():
             overload.py_impl(COMPOSITE)(function)
             overload._dispatch_cache.clear()

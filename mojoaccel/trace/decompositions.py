@@ -19,6 +19,7 @@ from torch._ops import OperatorBase
 from torch.export import decomp_utils, exported_program
 
 from mojoaccel.ops.registry import Foreign, by_aten
+from mojoaccel.trace.binning import BINNING
 from mojoaccel.trace.composites import COMPOSITES
 from mojoaccel.trace.pooling import POOLS
 from mojoaccel.trace.sampling import SAMPLERS
@@ -50,7 +51,14 @@ def _table(_declared: frozenset[str], recorded: frozenset[str]) -> dict[Any, Any
         name = str(overload)
         if name in recorded and name not in _DECOMPOSED:
             del table[overload]
-    return {**table, **get_decompositions(_FROM_TORCH), **POOLS, **SAMPLERS, **COMPOSITES}
+    return {
+        **table,
+        **get_decompositions(_FROM_TORCH),
+        **POOLS,
+        **SAMPLERS,
+        **COMPOSITES,
+        **BINNING,
+    }
 
 
 def _declared() -> frozenset[str]:

@@ -304,6 +304,8 @@ def read_outputs(
         if s.kind.name == "USER_OUTPUT":
             if type(s.arg).__name__ == "TensorArgument" and s.arg.name in reader.names:
                 outputs.append(reader.names[s.arg.name])
-        elif s.kind.name == "BUFFER_MUTATION" and s.arg.name in reader.names:
+        elif (
+            s.kind.name in ("BUFFER_MUTATION", "PARAMETER_MUTATION") and s.arg.name in reader.names
+        ):
             states.append(StateSpec(by_source[s.target], reader.names[s.arg.name]))
     return outputs, states
