@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -73,11 +74,25 @@ class LoadReport:
             if level.late is not None and level.late > LATE
         ]
         lines += [
+            f"{name(level)}: {level.throughput:.3g}/s were answered: what waits grows, and the times "
+            "with the length of the run"
+            for level in self.levels
+            if is_behind(level)
+        ]
+        lines += [
             f"{name(level)}: {', '.join(f'{n} x {why}' for why, n in level.failed.items())}"
             for level in self.levels
             if level.failed
         ]
         return lines
+
+
+def is_behind(level: Level) -> bool:
+    """Whether an open loop's server answers less than arrives, by more than chance makes it."""
+    if level.kind != "open" or level.failed:
+        return False
+    due = level.asked * level.seconds
+    return due - level.answered > 3 * math.sqrt(due)  # a Poisson count has this deviation
 
 
 def name(level: Level) -> str:

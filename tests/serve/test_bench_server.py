@@ -12,7 +12,8 @@ import pytest
 from conftest import ROOT, command
 
 pytest.importorskip("httptools")
-from mojoaccel.bench.load import closed_loop, open_loop
+from mojoaccel.bench.load import Level, closed_loop, open_loop
+from mojoaccel.bench.load_report import is_behind
 from mojoaccel.bench.wire import Place, prepare
 from mojoaccel.cli.load import numbers, parse_shape
 from mojoaccel.errors import MojoaccelError
@@ -100,6 +101,14 @@ def test_times_of_an_open_loop_run_from_the_moment_a_request_was_due():
     assert level.latency.percentile(90) >= 250
     assert level.latency.median < 100
     assert level.late is not None
+
+
+def test_a_server_that_falls_behind_is_named():
+    def level(kind, answered, **failed):
+        return Level(kind, 20.0, 4.0, answered, failed, None)
+
+    assert is_behind(level("open", 50)) and not is_behind(level("open", 72))
+    assert not is_behind(level("closed", 1)) and not is_behind(level("open", 1, **{"503": 79}))
 
 
 def test_failures_are_counted_by_status_and_not_timed():
