@@ -74,8 +74,8 @@ class LoadReport:
             if level.late is not None and level.late > LATE
         ]
         lines += [
-            f"{name(level)}: {level.throughput:.3g}/s were answered: what waits grows, and so do the "
-            "times, with the length of the run"
+            f"{name(level)}: only {level.throughput:.3g}/s were answered, so the times grow with "
+            "the length of the run"
             for level in self.levels
             if is_behind(level)
         ]
