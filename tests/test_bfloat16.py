@@ -70,6 +70,7 @@ def test_only_targets_with_the_instruction_get_it(cpu, pairs):
     text = emit(optimize(traced, target, OptimizeOptions()), target).main
     assert ("conv2d_pairs[" in text, "linear_pairs[" in text) == (pairs, pairs)
     assert ("conv2d_gathered[" in text) == target.amx, "three channels fill no tile by themselves"
+    assert ("conv2d_odd_pairs[" in text) == (pairs and not target.amx)
     assert "widen=True" in text, "an odd depth has no pairs"
 
 

@@ -33,6 +33,9 @@ from mojoaccel.ops.matmul import accumulate_dtype, makes_pairs
 from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext
 from mojoaccel.ops.winograd import winograd_pays, winograd_scratch_bytes
 
+LONGEST_SUM = 768
+"""Longest window that `conv2d_odd_pairs` adds up in registers."""
+
 
 def lower_convolution(ctx: KernelContext, node: Node) -> None:
     """``aten.conv1d``, ``aten.conv2d``, ``aten.convolution``: dense, grouped or depthwise."""
@@ -151,8 +154,9 @@ def convolve(
     pairs = makes_pairs(ctx, view.dtype, per_group) and even_strides(view)
     depth = kh * kw * per_group // (2 if pairs else 1)
     amx = pairs and ctx.amx and groups == 1 and fits_tiles(depth)
-    odd = ctx.amx and groups == 1 and view.dtype == ctx.type(w).dtype == BF16 and not amx
-    if odd and kh * kw * per_group >= 16:
+    whole = groups == 1 and view.dtype == ctx.type(w).dtype == BF16
+    most = math.inf if ctx.amx else LONGEST_SUM if ctx.dot_pairs and not pairs else 0
+    if whole and not amx and 16 <= kh * kw * per_group <= most:
         params = (("in_channels", in_channels), ("out_channels", out_channels), *common)
         return convolve_gathered(ctx, node, view, w, params, macs)
     widths = [AMX_PANEL] if amx else conv_panels(out_channels // groups, lanes)
@@ -213,20 +217,29 @@ def convolve_gathered(
     params: Sequence[tuple[str, Param]],
     macs: Size,
 ) -> Lazy:
-    """Convolve by AMX tiles what neither pairs up nor fills tiles: windows filled up with zeros."""
+    """Convolve what neither pairs up nor fills AMX tiles: windows filled up with zeros."""
     out_channels, *window = (int(str(n)) for n in ctx.type(w).shape)
-    depth = -(-math.prod(window) // 32) * 32
-    shape = (1, -(-out_channels // AMX_PANEL), depth // 2, AMX_PANEL, 2)
-    packed = ctx.weight(w, "conv_gathered", {"depth": depth, "panel": AMX_PANEL}, shape)
+    lanes = ctx.lanes(F32)
+    step, panel = (32, AMX_PANEL) if ctx.amx else (2, conv_panels(out_channels, lanes)[0])
+    depth = -(-math.prod(window) // step) * step
+    shape = (1, -(-out_channels // panel), depth // 2, panel)
+    packed = ctx.weight(w, "conv_gathered", {"depth": depth, "panel": panel}, (*shape, 2))
+    if ctx.amx:
+        module, function = "maccel.conv_tiles", "conv2d_gathered"
+        scratch = conv_tiles_scratch(depth // 2)
+    else:
+        module, function = "maccel.conv_pairs", "conv2d_odd_pairs"
+        params = (*params, ("panel", panel))
+        scratch = conv_scratch_bytes(shape, lanes=lanes, registers=32, one_tile=True)
     return image_kernel(
         ctx,
         node,
-        "maccel.conv_tiles",
-        "conv2d_gathered",
+        module,
+        function,
         params,
         (image(view), Arg("ptr", packed)),
         dtype=F32,
-        scratch=conv_tiles_scratch(depth // 2),
+        scratch=scratch,
         macs=macs,
     )
 

@@ -5,7 +5,7 @@ from std.testing import assert_equal
 
 from maccel.conv import conv2d
 from maccel.amx import has_amx
-from maccel.conv_pairs import conv2d_pairs
+from maccel.conv_pairs import conv2d_odd_pairs, conv2d_pairs
 from maccel.conv_tiles import conv2d_gathered
 from maccel.image import ImageView
 from maccel.pairs import has_pairs
@@ -30,6 +30,7 @@ def check[
     pairs: Bool = False,
     winograd: Bool = False,
     gathered: Bool = False,
+    odd: Bool = False,
 ](
     count: Int, height: Int, width: Int, padded_pixel: Int, team_size: Int
 ) raises:
@@ -44,7 +45,9 @@ def check[
     var ow = (width + 2 * pad - dilation * (kw - 1) - 1) // stride + 1
     var x = filled[dt](count * height * width * sw, 1)
     var w = filled[dt](oc * depth, 2)
-    comptime stored = (depth + 31) // 32 * 32 if gathered else depth
+    comptime stored = (depth + 31) // 32 * 32 if gathered else (
+        depth + depth % 2 if odd else depth
+    )
     var packed = buffer[dt](groups * panels * stored * panel)
     for i in range(groups * panels * stored * panel):
         packed[unsafe_offset=i] = 0
@@ -72,6 +75,30 @@ def check[
                 Team(block, tid),
                 rebind[ImageView[acc]](view),
                 packed,
+                oh,
+                ow,
+                store,
+            )
+            continue
+        comptime if odd:
+            comptime H = DType.bfloat16
+            conv2d_odd_pairs[
+                acc,
+                ic,
+                oc,
+                kh,
+                kw,
+                stride,
+                stride,
+                pad,
+                pad,
+                dilation,
+                dilation,
+                panel,
+            ](
+                Team(block, tid),
+                rebind[ImageView[H]](view),
+                Ptr[H](unsafe_from_address=Int(packed)),
                 oh,
                 ow,
                 store,
@@ -224,6 +251,10 @@ def test_pairs_of_bfloat16() raises:
         check[H, 24, 48, 1, 1, 1, 0, 1, 1, 3, True](2, 7, 9, 0, 2)
         check[H, 24, 48, 1, 1, 2, 0, 1, 1, 3, True](2, 7, 9, 8, 2)
         check[H, 402, 20, 3, 3, 1, 1, 1, 1, 2, True](1, 4, 5, 0, 2)
+        check[H, 3, 40, 7, 7, 2, 3, 1, 1, 2, True, odd=True](2, 19, 23, 0, 3)
+        check[H, 3, 40, 3, 3, 2, 1, 1, 1, 3, True, odd=True](1, 14, 15, 5, 2)
+        check[H, 1, 20, 4, 4, 1, 1, 1, 1, 2, True, odd=True](1, 3, 3, 0, 4)
+        check[H, 7, 33, 3, 3, 1, 2, 2, 1, 2, True, odd=True](1, 9, 8, 0, 1)
         comptime if has_amx():
             check[H, 3, 40, 7, 7, 2, 3, 1, 1, 2, True, gathered=True](
                 2, 19, 23, 0, 3

@@ -1,7 +1,9 @@
-"""Convolution of bfloat16 images, two channels at a time."""
+"""Convolution of bfloat16 images, two channels or two elements of a window at a time."""
 
 from maccel.amx import fits_tiles
-from maccel.conv import conv2d
+from maccel.conv import conv2d, partition_tiles, row_elements, store_tile
+from maccel.conv_gather import gather_rows, zero_run
+from maccel.conv_tile import multiply_tile, tile_rows
 from maccel.conv_tiles import conv2d_tiles
 from maccel.image import ImageView
 from maccel.pairs import PAIR, as_pairs
@@ -93,3 +95,87 @@ def conv2d_pairs[
         out_w,
         store,
     )
+
+
+@always_inline
+def conv2d_odd_pairs[
+    acc: DType,
+    in_channels: Int,
+    out_channels: Int,
+    kernel_h: Int,
+    kernel_w: Int,
+    stride_h: Int,
+    stride_w: Int,
+    pad_h: Int,
+    pad_w: Int,
+    dilation_h: Int,
+    dilation_w: Int,
+    panel: Int,
+    S: def[w: Int](Int, Int, Int, SIMD[acc, w]) -> None,
+](
+    team: Team,
+    x: ImageView[DType.bfloat16],
+    weights: Ptr[DType.bfloat16],
+    out_h: Int,
+    out_w: Int,
+    store: S,
+):
+    """Convolves images whose channels do not pair up: windows are gathered, their elements pair up.
+
+    The parameters are those of `conv2d`, in one group. Weights are packed ahead as
+    [panels][depth/2][panel][2], the window filled up with a zero to an even depth. Meant for the
+    few channels of a first layer: a sum over the whole window stays in registers. Measured on 3
+    channels, 7x7, 224x224 to 64 (2 threads, Zen 4): 706 us; widened to float32 1387 us.
+    """
+    comptime H = DType.bfloat16
+    comptime depth = kernel_h * kernel_w * in_channels
+    comptime pairs = (depth + 1) // 2
+    comptime rows = tile_rows[acc, panel]()
+    comptime lda = row_elements[PAIR, pairs]()
+    comptime panels = (out_channels + panel - 1) // panel
+    var image_pixels = out_h * out_w
+    var pixels = x.count * image_pixels
+    if pixels <= 0:
+        return
+    var part = partition_tiles[rows](team, pixels, panels, 4, 2)
+    var a = team.scratch[PAIR]()
+    var windows = a.unsafe_bitcast[BFloat16]()
+    var c = team.scratch[acc]().unsafe_offset(rows * lda)
+    for tile in range(part.pixels.begin, part.pixels.end, rows):
+        var here = min(rows, part.pixels.end - tile)
+        gather_rows[
+            H,
+            H,
+            in_channels,
+            kernel_h,
+            kernel_w,
+            stride_h,
+            stride_w,
+            pad_h,
+            pad_w,
+            dilation_h,
+            dilation_w,
+            2 * lda,
+        ](x, out_h, out_w, tile, here, windows)
+        comptime if depth % 2 == 1:
+            for row in range(here):
+                windows[unsafe_offset=row * 2 * lda + depth] = 0
+        # The last tile is computed whole: no stale denormals in its spare rows.
+        zero_run(a.unsafe_offset(here * lda), (rows - here) * lda)
+        for p in range(part.panels.begin, part.panels.end):
+            multiply_tile[acc, PAIR, rows, panel, lda](
+                a,
+                as_pairs(weights.unsafe_offset(p * pairs * 2 * panel)),
+                c,
+                pairs,
+                True,
+            )
+            store_tile[acc, panel, S](
+                c,
+                tile,
+                here,
+                image_pixels,
+                p * panel,
+                min(panel, out_channels - p * panel),
+                store,
+            )
