@@ -164,10 +164,10 @@ def run_on_ray(
         if not joined or "controller" not in _serve_state():
             with contextlib.closing(bind(options.host, port)) as probe:
                 port = probe.getsockname()[1]
-        serve.start(http_options=_http(options, port))
         try:
+            serve.start(http_options=_http(options, port))
             serve.run(application(options, scaling), name=APPLICATION, route_prefix="/")
-        except RuntimeError as e:
+        except (RuntimeError, OSError, ray.exceptions.RayError) as e:
             raise error("MA714", f"Ray could not start the application: {e}") from e
         address = Address(address_url(options, port), None, tuple(names))
         wait_for_answer(address.url)
