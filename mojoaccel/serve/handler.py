@@ -273,6 +273,8 @@ def refused(refusal: Refusal, openai: bool = False) -> Response:
     response = json_response({"error": content}, refusal.status)
     if refusal.retry_after:
         response.headers["retry-after"] = str(refusal.retry_after)
+    if refusal.status == 401:
+        response.headers["www-authenticate"] = "Bearer"
     if refusal.allow:
         response.headers["allow"] = ", ".join(refusal.allow)
     return response

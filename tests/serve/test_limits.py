@@ -227,7 +227,8 @@ def test_bytes_that_are_no_http(server):
 def test_api_keys(artifacts, serve, tmp_path):
     (tmp_path / "keys").write_text("# two\nfirst-key\nsecond-key\n")
     with serve(artifacts / "net.maccel", "--api-key-file", tmp_path / "keys") as server:
-        assert post(server, "net", {"inputs": [ROW]}).status_code == 401
+        refused = post(server, "net", {"inputs": [ROW]})
+        assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
         for headers in (
             {"Authorization": "Bearer first-key"},
             {"Authorization": "bearer second-key"},
