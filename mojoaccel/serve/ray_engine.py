@@ -165,8 +165,9 @@ def run_on_ray(
             with contextlib.closing(bind(options.host, port)) as probe:
                 port = probe.getsockname()[1]
         try:
-            serve.start(http_options=_http(options, port))
-            serve.run(application(options, scaling), name=APPLICATION, route_prefix="/")
+            _patiently(lambda: serve.start(http_options=_http(options, port)))
+            made = application(options, scaling)
+            _patiently(lambda: serve.run(made, name=APPLICATION, route_prefix="/"))
         except (RuntimeError, OSError, ray.exceptions.RayError) as e:
             raise error("MA714", f"Ray could not start the application: {e}") from e
         address = Address(address_url(options, port), None, tuple(names))
@@ -179,6 +180,18 @@ def run_on_ray(
         return stopped
     finally:
         ray.shutdown()
+
+
+def _patiently(call: Callable[[], Any]) -> None:
+    """Repeat what Ray gives up after a minute: what it has begun goes on meanwhile."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            call()
+            return
+        except TimeoutError:
+            if time.monotonic() > end:
+                raise
 
 
 def _join(options: ServeOptions, scaling: Scaling) -> bool:

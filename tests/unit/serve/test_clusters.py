@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("uvicorn")
 from mojoaccel.errors import MojoaccelError
+from mojoaccel.serve import ray_engine
 from mojoaccel.serve.ray_engine import current_cluster, wait_for_answer
 
 
@@ -59,3 +60,19 @@ def test_an_address_that_answers_late_or_never():
     assert not statuses
     with pytest.raises(MojoaccelError, match="nothing answers at"):
         wait_for_answer(url, patience=0.0)
+
+
+def test_what_ray_gives_up_is_repeated(monkeypatch):
+    outcomes = [TimeoutError("Proxies not available after 60s."), TimeoutError(), None]
+
+    def call():
+        found = outcomes.pop(0)
+        if found:
+            raise found
+
+    ray_engine._patiently(call)
+    assert not outcomes
+    outcomes.append(TimeoutError())
+    monkeypatch.setattr(ray_engine, "PATIENCE", -1)
+    with pytest.raises(TimeoutError):
+        ray_engine._patiently(call)
