@@ -1,8 +1,9 @@
 """Composites that PyTorch writes with decisions on values, written here without them.
 
 PyTorch's `cov` warns when a weight is negative, `combinations` selects by a mask and
-`gaussian_nll_loss` raises for some variances: none can be traced. The functions replace them while
-a model is exported and decomposed.
+`gaussian_nll_loss` raises for some variances, and batch norm takes the count of a cumulative
+average out of its tensor: none can be traced. The functions replace them while a model is exported
+and decomposed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 import torch.nn.modules.linear_cross_entropy  # declares the chunked operators
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
@@ -140,6 +142,54 @@ def gaussian_nll_loss(
     return loss.mean() if reduction == "mean" else loss.sum() if reduction == "sum" else loss
 
 
+def batch_norm_forward(layer: Any, x: Tensor) -> Tensor:
+    """``_BatchNorm.forward``; a cumulative average divides by the count as a tensor."""
+    cumulative = layer.training and layer.momentum is None and layer.running_mean is not None
+    if not cumulative:
+        return _forward(layer, x)  # type: ignore[no-any-return]
+    layer._check_input_dim(x)
+    axes = [a for a in range(x.dim()) if a != 1]
+    layer.num_batches_tracked.add_(1)
+    share = layer.num_batches_tracked.to(layer.running_mean.dtype).reciprocal()
+    wide = x.to(layer.running_mean.dtype)
+    for kept, own in (
+        (layer.running_mean, wide.mean(axes)),
+        (layer.running_var, wide.var(axes, correction=1)),
+    ):
+        kept.copy_(kept * (1 - share) + own * share)
+    return F.batch_norm(x, None, None, layer.weight, layer.bias, True, 0.0, layer.eps)
+
+
+_forward = _BatchNorm.forward
+
+
+def trained_batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor,
+    running_var: Tensor,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, ...]:
+    """``aten._native_batch_norm_legit_functional`` for batches of any size.
+
+    PyTorch's spelling multiplies by n / (n - 1), which is no constant where the batch varies.
+    """
+    if not training:
+        found = aten._native_batch_norm_legit_no_training.default(
+            x, weight, bias, running_mean, running_var, momentum, eps
+        )
+        return (*found, running_mean.clone(), running_var.clone())
+    found = aten._native_batch_norm_legit.no_stats(x, weight, bias, True, momentum, eps)
+    axes = [a for a in range(x.dim()) if a != 1]
+    wide = x.to(running_mean.dtype)
+    mean = momentum * wide.mean(axes) + (1 - momentum) * running_mean
+    var = momentum * wide.var(axes, correction=1) + (1 - momentum) * running_var
+    return (*found, mean, var)
+
+
 aten, modules = torch.ops.aten, torch.ops.torch_nn
 DECIDING = {
     aten.cov.default: cov,
@@ -151,6 +201,7 @@ DECIDING = {
 COMPOSITES = {
     **DECIDING,
     aten.embedding_renorm.default: embedding_renorm,
+    aten._native_batch_norm_legit_functional.default: trained_batch_norm,
     torch.ops.prims.convert_element_type.default: lambda x, dtype: x.to(dtype),
     modules._linear_cross_entropy_batch_chunked.default: linear_cross_entropy,
     modules._linear_cross_entropy_batch_chunked_no_reduction.default: linear_cross_entropies,
@@ -164,6 +215,8 @@ def decided_composites() -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(setattr, F, "gaussian_nll_loss", F.gaussian_nll_loss)
         F.gaussian_nll_loss = gaussian_nll_loss  # type: ignore[assignment]
+        stack.callback(setattr, _BatchNorm, "forward", _BatchNorm.forward)
+        _BatchNorm.forward = batch_norm_forward  # type: ignore[method-assign]
         for overload, function in DECIDING.items():
             overload.py_impl(COMPOSITE)(function)
             overload._dispatch_cache.clear()

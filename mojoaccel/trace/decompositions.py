@@ -29,7 +29,6 @@ _FROM_TORCH = [
     torch.ops.aten.native_layer_norm.default,
     torch.ops.aten.native_group_norm.default,
     torch.ops.aten._native_batch_norm_legit.no_stats,
-    torch.ops.aten._native_batch_norm_legit_functional.default,
     torch.ops.aten._batch_norm_with_update_functional.default,
 ]
 """Operators without a record that torch can decompose but keeps whole unless asked."""

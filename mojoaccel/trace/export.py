@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +14,7 @@ import torch
 import torch.export._trace  # on demand it would be imported in the middle of the first export
 
 from mojoaccel.config import TraceOptions
-from mojoaccel.errors import MojoaccelError, error
+from mojoaccel.errors import MojoaccelError
 from mojoaccel.example import Example, parse_dynamic
 from mojoaccel.ir.dims import Axis
 from mojoaccel.ir.graph import Graph, Value
@@ -25,12 +24,12 @@ from mojoaccel.trace.axes import check_axes, enlarge, named_dims, read_symbols
 from mojoaccel.trace.composites import decided_composites
 from mojoaccel.trace.convolution import replace_spatial
 from mojoaccel.trace.decompositions import decomposition_table, quick_torch
+from mojoaccel.trace.failures import explain
 from mojoaccel.trace.guards import broken_conditions, hint_of
 from mojoaccel.trace.importer import Importer
 from mojoaccel.trace.loader import LoadedModel
 from mojoaccel.trace.quiet import quiet_torch
 from mojoaccel.trace.recurrent import whole_recurrences
-from mojoaccel.trace.source import error_location
 from mojoaccel.trace.structure import flatten_inputs, structure_json, to_numpy, value_range
 
 
@@ -167,33 +166,6 @@ def separate(module: Any) -> Any:
         return copy.deepcopy(module, kept)
     except Exception:  # something in it cannot be copied
         return module
-
-
-def explain(e: Exception) -> MojoaccelError:
-    """Turn torch.export's exception into a diagnostic with the user's line."""
-    text = str(e)
-    loc = error_location(e)
-    first = next((line for line in text.splitlines() if line.strip()), type(e).__name__)
-    kind = type(e).__name__
-    if "specialized" in text or "ConstraintViolation" in kind or "Constraints violated" in text:
-        hint = multiple_hint(text)
-        return error("MA205", first, loc=loc, notes=text.splitlines()[1:6], hint=hint)
-    if "Cannot create Dim with inconsistent" in text:
-        message = "torch.export finds no range of sizes that the model's code takes"
-        hint = "if the code cuts the axis into blocks of 8, declare it as 8*name"
-        return error("MA205", message, loc=loc, hint=hint)
-    data = ("GuardOnDataDependent", "DataDependent", "UserError")
-    if any(d in kind for d in data) or "data-dependent" in text or "Could not guard" in text:
-        return error("MA204", first, loc=loc)
-    if "torch" in kind.lower() or "Unsupported" in kind or "export" in text.lower():
-        return error("MA202", f"{kind}: {first}", loc=loc)
-    return error("MA207", f"{kind}: {first}", loc=loc)
-
-
-def multiple_hint(text: str) -> str:
-    """Return how to declare a size that torch.export finds must be a multiple, if it says so."""
-    found = re.search(r"^\s+(\w+) = (\d+)\*_\1$", text, re.MULTILINE)
-    return f"it must be a multiple: declare it as {found[2]}*{found[1]}" if found else ""
 
 
 def read_program(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -131,7 +131,7 @@ class Importer:
                 held.follow(fx)
                 self._call(fx)
             except MojoaccelError as problem:
-                self.refused += problem.diagnostics
+                self.refused += [placed(d, fx) for d in problem.diagnostics]
                 self._cut(fx)
             except KeyError:  # it reads a value that was lost with an earlier refusal
                 if not (self.unsupported or self.refused):
@@ -320,6 +320,13 @@ class Importer:
         if isinstance(value, (torch.SymFloat, torch.SymBool)):
             raise error("MA202", f"an argument is a symbolic {type(value).__name__}")
         return str(value)
+
+
+def placed(found: Diagnostic, fx: Any) -> Diagnostic:
+    """Give a finding that has no place the call's."""
+    if found.loc is not None:
+        return found
+    return replace(found, message=f"{overload_name(fx.target)}: {found.message}", loc=source_of(fx))
 
 
 def bind_arguments(fx: Any) -> dict[str, Any]:

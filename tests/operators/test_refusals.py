@@ -16,7 +16,7 @@ from mojoaccel.passes.pipeline import optimize
 from mojoaccel.targets.base import read_target
 from mojoaccel.trace.export import trace
 from mojoaccel.trace.loader import LoadedModel
-from tests.operator_cases import rand
+from tests.operator_cases import ints, rand
 from tests.operators.complex_cases import pairs
 
 sdpa = F.scaled_dot_product_attention
@@ -37,6 +37,19 @@ REFUSED: dict[str, tuple[Callable[..., object], tuple[Tensor, ...], str, str]] =
     ),
     "complex_softmax": (lambda a: a.softmax(0), (pairs(3),), "MA302", "of complex numbers"),
     "complex_inverse": (torch.linalg.inv, (pairs(3, 3),), "MA302", "of complex numbers"),
+    "one_hot": (lambda a: F.one_hot(a), (ints(4, low=0),), "MA204", "pass num_classes"),
+    "unique": (
+        lambda a: [a * n for n in a.unique().tolist()],
+        (ints(4),),
+        "MA204",
+        "only known when the model runs",
+    ),
+    "lengths": (
+        lambda a, n: torch.tensor_split(a, n),
+        (rand(6), torch.tensor([2, 4])),
+        "MA204",
+        "aten.slice.Tensor: a size depends on the data",
+    ),
     "lstm_weights": (
         lambda a, w: lstm(a, w),
         (rand(4, 2, 5), rand(12, 5)),
