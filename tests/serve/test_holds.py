@@ -81,6 +81,10 @@ def test_a_model_whose_files_are_written_to_is_unloaded_first(artifacts, serve, 
 
     path = shutil.copytree(artifacts / "net.maccel", tmp_path / "net.maccel")
     weights = path / "weights.bin"
+    probe = Hold([weights])
+    probe.release()
+    if not probe.leased:
+        pytest.skip("this file system knows no leases")
     whole = weights.read_bytes()
     x = np.ones((1, 32), np.float32)
     with mojoaccel.load(path, 1) as session:
