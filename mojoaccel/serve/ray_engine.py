@@ -39,7 +39,7 @@ APPLICATION = "mojoaccel"
 PATIENCE = 120.0
 """Seconds that Ray's proxy has to come up once the replicas are ready."""
 STARTS = 3
-"""Ray gives its node 30 s to start, which nothing changes: a busy machine needs another try."""
+"""Ray gives its node 30 s and its proxies 60 s, which nothing changes: busy machines need more."""
 READY_CHECK = "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"
 """Ray's default of 5 s ends a proxy before it has started where the processors are busy."""
 
@@ -184,13 +184,12 @@ def run_on_ray(
 
 def _patiently(call: Callable[[], Any]) -> None:
     """Repeat what Ray gives up after a minute: what it has begun goes on meanwhile."""
-    end = time.monotonic() + PATIENCE
-    while True:
+    for left in range(STARTS)[::-1]:
         try:
             call()
             return
         except TimeoutError:
-            if time.monotonic() > end:
+            if not left:
                 raise
 
 
