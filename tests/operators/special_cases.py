@@ -39,13 +39,16 @@ def values() -> Tensor:
 def special_cases() -> list[Case]:
     x = values()
     # Where PyTorch's own formulas overflow, these have limits of the function instead.
-    near = x[x.abs() < 80]
+    near = x[~(x.abs() >= 80)]
+    far = torch.tensor([80.5, 700, 1e30, torch.inf, torch.nan, 0])
     inside = {n: near if n in LIMITS else x for n in (*ANY, *POSITIVE)}
     cases: list[Case] = [(n, f, (inside[n].clone(),)) for n, f in ANY.items()]
     cases += [(n, f, (inside[n].abs(),)) for n, f in POSITIVE.items()]
     unit = torch.cat([rand(40).sigmoid(), torch.tensor([0.0, 1.0, 1e-30, 0.5, 1.5, -0.2])])
     cases += [
         ("ndtri", S.ndtri, (unit,)),
+        ("trigamma_far", lambda a: torch.polygamma(1, a), (far.clone(),)),
+        ("third_derivative", lambda a: torch.polygamma(3, a), (far.clone(),)),
         ("hypot", torch.hypot, (x.clone(), x.flip(0))),
         ("nextafter", torch.nextafter, (x.clone(), x.flip(0))),
         ("ldexp", torch.ldexp, (x.clone(), ints(1))),

@@ -2,7 +2,7 @@
 
 from std.math import fma
 
-from maccel.math_basic import abs, floor, trunc
+from maccel.math_basic import abs, floor, isnan, trunc
 from maccel.math_basic import round as round_even
 from maccel.math_exp import exp, log
 from maccel.math_gamma import lgamma
@@ -67,7 +67,7 @@ def zeta64[w: SIMDLength](s: SIMD[F, w], q: SIMD[F, w]) -> SIMD[F, w]:
             (power + Float64(2 * k + 1)) * (power + Float64(2 * k + 2)) * u
         )
     var r = valid.select(total, V(INF))
-    return (bad | s.ne(s) | q.ne(q)).select(V(NAN), r)
+    return (bad | isnan(s) | isnan(q)).select(V(NAN), r)
 
 
 @always_inline
@@ -83,9 +83,12 @@ def polygamma[
     dt: DType, w: SIMDLength
 ](n: SIMD[dt, w], x: SIMD[dt, w]) -> SIMD[dt, w]:
     """Computes the n-th derivative of digamma for n >= 1: (-1)^(n+1) n! zeta(n + 1, x).
+
+    At infinity PyTorch gives the first one as 0 and the others as NaN, as its zeta function is.
     """
     var order = n.cast[F]()
     var z = zeta64(order + 1, x.cast[F]())
+    z = (order.eq(1) & x.cast[F]().eq(INF)).select(SIMD[F, w](0), z)
     var sign = SIMD[F, w](1) - 2 * (order + 1 - 2 * floor((order + 1) * 0.5))
     return narrow[dt](sign * exp(lgamma(order + 1)) * z)
 
