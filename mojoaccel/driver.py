@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,9 +112,13 @@ class Compiler:
             job = Job(request, work)
             report = Report()
             try:
-                for stage in self._choose(job, report):
+                chosen = self._choose(job, report)
+                builds = stages.BUILD in chosen
+                for stage in chosen:
                     self.starting(stage.name)
                     row = self._run(stage, job, request)
+                    if stage.name == "detect" and builds:
+                        row = _find_compiler(job, row)
                     report.stages.append(row)
                     if stage.name == "detect":
                         log.info("target %s", job.target)
@@ -189,6 +193,13 @@ class Compiler:
         setup = sum(job.setup_seconds.values()) - before
         seconds = time.perf_counter() - began - setup
         return StageReport(stage.name, seconds, status, stage.describe(product), misses)
+
+
+def _find_compiler(job: Job, row: StageReport) -> StageReport:
+    """Find the compiler while detecting: a missing one is said before a large model is traced."""
+    began = time.perf_counter()
+    job.compiler  # noqa: B018
+    return replace(row, seconds=row.seconds + time.perf_counter() - began)
 
 
 def _engine_stages(request: Request) -> list[Stage]:

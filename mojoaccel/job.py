@@ -13,7 +13,6 @@ from mojoaccel.config import CompileOptions
 from mojoaccel.errors import Diagnostic
 from mojoaccel.paths import kernel_library
 from mojoaccel.products import Target, Weights, digest_bytes
-from mojoaccel.trace.place import find_model
 
 if TYPE_CHECKING:
     from mojoaccel.toolchain.mojo import MojoCompiler
@@ -89,6 +88,8 @@ class Job:
             MojoaccelError: MA201, MA206, MA207 or MA209: it cannot be loaded.
         """
         if isinstance(self.request.model, (str, Path)):
+            from mojoaccel.trace.place import find_model
+
             find_model(str(self.request.model))  # before torch is imported
         began = time.perf_counter()
         loader = importlib.import_module("mojoaccel.trace.loader")

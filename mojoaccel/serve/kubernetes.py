@@ -26,8 +26,8 @@ from mojoaccel.serve.repository import Repository
 
 PACKAGES = ("numpy", "typer", "uvicorn", "uvloop", "httptools", "orjson", "grpcio", "protobuf",
             "prometheus-client")  # fmt: skip
-ROOMS = ("__init__.py", "__main__.py", "codes.py", "errors.py", "config.py", "paths.py", "artifact",
-         "runtime", "serve", "cli")  # fmt: skip
+ROOMS = ("__init__.py", "__main__.py", "codes.py", "errors.py", "config.py", "environment.py",
+         "paths.py", "artifact", "runtime", "serve", "cli")  # fmt: skip
 """What of this package serving imports."""
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 BASE_MEMORY = 256

@@ -8,8 +8,9 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import torch
@@ -95,10 +96,17 @@ def load_file(path: Path, factory: str) -> LoadedModel:
     return LoadedModel(type(example.module).__name__, example, sources=sources)
 
 
+class _Fresh(SourceFileLoader):
+    """Reads the source: bytecode is stale after an edit in the same second and of equal size."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def import_file(path: Path) -> ModuleType:
     """Import a file as a module, its folder first on the path while it runs."""
     name = f"mojoaccel_model_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Fresh(name, str(path)))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
