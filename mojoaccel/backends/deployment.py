@@ -13,7 +13,7 @@ from typing import Any
 from mojoaccel.backends import client
 from mojoaccel.backends.commands import failure_text, start, stop
 from mojoaccel.backends.environment import ModularEnvironment
-from mojoaccel.backends.models import is_artifact, model_source
+from mojoaccel.backends.models import is_artifact, is_reference, model_source
 from mojoaccel.backends.mojo import MojoBackend, option_words, refuse_device
 from mojoaccel.backends.results import CompilationResult, DeploymentResult
 
@@ -96,8 +96,7 @@ class MaxBackend:
     async def _artifact(self, model_path: str | Path, target: str) -> CompilationResult:
         source = model_source(str(model_path))
         if is_artifact(source):
-            simulated = (Path(source) / "graph.ir").is_file()
-            return CompilationResult(True, source, simulated=simulated)
+            return CompilationResult(True, source, simulated=is_reference(source))
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="mojoaccel-deployed-")
         place = Path(tempfile.mkdtemp(dir=self._folder.name)) / "model.maccel"

@@ -44,3 +44,8 @@ def is_artifact(path: str | Path) -> bool:
     """Whether a path is a compiled artifact: a folder with a manifest, or an archive."""
     place = Path(path)
     return (place / "manifest.json").is_file() or (place.suffix == ".maccel" and place.is_file())
+
+
+def is_reference(path: str | Path) -> bool:
+    """Whether a path is a reference artifact, which PyTorch interprets."""
+    return (Path(path) / "graph.ir").is_file()

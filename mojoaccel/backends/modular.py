@@ -10,7 +10,7 @@ from typing import Any
 from mojoaccel.backends.commands import failure_text, run_json
 from mojoaccel.backends.deployment import MaxBackend
 from mojoaccel.backends.environment import ModularEnvironment
-from mojoaccel.backends.models import is_artifact, model_source, name_of
+from mojoaccel.backends.models import is_artifact, is_reference, model_source, name_of
 from mojoaccel.backends.mojo import MojoBackend, option_words, warn_once
 from mojoaccel.backends.results import CompilationResult, DeploymentResult
 
@@ -81,11 +81,12 @@ class ModularBackend:
         """
         if workload_type != "inference":
             raise ValueError(f"workload_type is {workload_type!r}; only 'inference' is measured")
-        if not await self.env.look():
+        source = model_source(model_id)
+        if is_reference(source) or not (is_artifact(source) or await self.env.look()):
             warn_once("no Mojo compiler: the benchmark measures PyTorch as PyTorch (simulated)")
-            return await self._baseline_only(model_id, kwargs)
-        words: list[object] = [model_source(model_id), "--vs", "eager"]
-        if is_artifact(model_source(model_id)) and "model" not in kwargs:
+            return await self._baseline_only(source, kwargs)
+        words: list[object] = [source, "--vs", "eager"]
+        if is_artifact(source) and "model" not in kwargs:
             words[-1] = "none"
         if self.env.mojo is not None:
             words += ["--mojo", self.env.mojo]
@@ -96,16 +97,18 @@ class ModularBackend:
             raise RuntimeError(failure_text(report))
         return figures(report)
 
-    async def _baseline_only(self, model_id: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    async def _baseline_only(self, source: str, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Measure PyTorch by itself, through the reference target."""
         from mojoaccel.backends.simulated import time_reference
 
+        seconds = float(kwargs.get("seconds", 2.0))
+        if is_reference(source):
+            return await asyncio.to_thread(time_reference, source, seconds)
         with tempfile.TemporaryDirectory(prefix="mojoaccel-") as folder:
             place = Path(folder) / "model"
-            made = await self.mojo.compile_model(model_source(model_id), place)
+            made = await self.mojo.compile_model(source, place)
             if not made.success:
                 raise RuntimeError(str(made.error_message))
-            seconds = float(kwargs.get("seconds", 2.0))
             return await asyncio.to_thread(time_reference, str(made.compiled_path), seconds)
 
     async def get_hardware_info(self) -> dict[str, Any]:
