@@ -20,28 +20,30 @@ State = tuple[int, int]
 
 
 class Hold:
-    """Files that are held as they are.
-
-    Attributes:
-        leased: Whether writers wait.
-    """
+    """Files that are held as they are."""
 
     def __init__(self, files: Iterable[Path]) -> None:
         """Open the files; one that cannot be opened is left to whoever loads it."""
-        self.leased = True
         self._states: dict[int, State] = {}
+        self._leases: set[int] = set()
         for file in files:
             with contextlib.suppress(OSError):
                 descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
                 self._states[descriptor] = _state(descriptor)
-                self.leased = _lease(descriptor) and self.leased
+                if _lease(descriptor):
+                    self._leases.add(descriptor)
+
+    @property
+    def leased(self) -> bool:
+        """Whether writers wait, whichever file it is."""
+        return self._leases == self._states.keys()
 
     @property
     def broken(self) -> bool:
         """Whether somebody writes to the files, or did."""
         try:
             return any(
-                (self.leased and _is_asked_back(d)) or _state(d) != state
+                (d in self._leases and _is_asked_back(d)) or _state(d) != state
                 for d, state in self._states.items()
             )
         except OSError:  # a network file system has lost them
@@ -49,6 +51,7 @@ class Hold:
 
     def release(self) -> None:
         """Let writers go on; a second call does nothing."""
+        self._leases.clear()
         while self._states:
             os.close(self._states.popitem()[0])
 
