@@ -186,6 +186,8 @@ class Plans:
         plan = self._known.get((bytes(memoryview(body)[:length]),))
         if plan is None or len(body) - length != plan.size:
             return None
+        if isinstance(body, bytes):  # read-only arrays and unaligned ones take a session longer
+            body, length = bytearray(memoryview(body)[length:]), 0
         return plan, [part.read(body, length) for part in plan.parts]
 
     def _read_text(self, body: bytes | bytearray) -> tuple[Plan, list[Array]] | None:

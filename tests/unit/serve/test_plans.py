@@ -39,6 +39,8 @@ def test_arrays_are_those_of_the_decoder(pad):
     a, b = plans.read(data, length)[1]
     assert a.tolist() == [[0, 1], [2, 3]] and b.tolist() == [1, -2, 3]
     assert a.flags.aligned and b.flags.aligned
+    a, b = plans.read(bytes(data), length)[1]  # in one piece
+    assert a.tolist() == [[0, 1], [2, 3]] and a.flags.writeable and b.flags.writeable
     data[-4:] = np.float32(9).tobytes()
     assert plans.read(data, length)[1][0][1, 1] == 9
 
