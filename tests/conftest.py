@@ -1,6 +1,7 @@
 """Options and fixtures that all tests share."""
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -24,6 +25,12 @@ class Done(NamedTuple):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="Write the golden files anew.")
+
+
+def pytest_collection_finish() -> None:
+    """Leave the million objects that importing torch makes out of every later collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

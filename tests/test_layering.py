@@ -2,9 +2,8 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mojoaccel"
 
@@ -39,10 +38,14 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path, *, at_import_time: bool) -> Iterator[str]:
     """Yield the full names of imported modules; only those run by importing, if asked."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    pending: list[ast.AST] = [tree]
+    pending: list[ast.AST] = [parsed(path)]
     while pending:
         node = pending.pop()
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -67,30 +70,29 @@ def rooms_imported(path: Path) -> set[str]:
     return found - {"__version__"}
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_go_down(path):
-    own = room(path)
-    if own in ONLY:
-        assert rooms_imported(path) <= ONLY[own]
-        return
-    assert own in HEIGHT, f"{own} has no height yet"
-    for other in rooms_imported(path) - {own}:
-        height = HEIGHT.get(other, HEIGHT["driver"])  # runtime is used from the driver up
-        assert height <= HEIGHT[own], f"{own} imports {other}"
-        assert not any({own, other} <= group for group in APART), f"{own} imports {other}"
+def test_imports_go_down() -> None:
+    wrong = []
+    for path in modules():
+        own, others = room(path), rooms_imported(path)
+        if own in ONLY:
+            wrong += [f"{path} imports {other}" for other in others - ONLY[own]]
+            continue
+        assert own in HEIGHT, f"{own} has no height yet"
+        for other in others - {own}:
+            height = HEIGHT.get(other, HEIGHT["driver"])  # runtime is used from the driver up
+            if height > HEIGHT[own] or any({own, other} <= group for group in APART):
+                wrong.append(f"{path} imports {other}")
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_torch_is_imported_only_where_it_belongs(path):
-    def uses_torch(names):
-        return any(n.split(".")[0] in {"torch", "transformers"} for n in names)
-
-    if str(path.relative_to(PACKAGE)) in INSIDE_TORCH:
-        return
-    if room(path) not in TORCH_ROOMS:
-        assert not uses_torch(imports(path, at_import_time=False))
-    elif room(path) not in {"trace"}:
-        assert not uses_torch(imports(path, at_import_time=True))
+def test_torch_is_imported_only_where_it_belongs() -> None:
+    wrong = []
+    for path in modules():
+        if str(path.relative_to(PACKAGE)) in INSIDE_TORCH or room(path) == "trace":
+            continue
+        names = imports(path, at_import_time=room(path) in TORCH_ROOMS)
+        wrong += [f"{path}: {n}" for n in names if n.split(".")[0] in {"torch", "transformers"}]
+    assert not wrong
 
 
 def test_runtime_needs_only_numpy():

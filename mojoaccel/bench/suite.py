@@ -199,8 +199,13 @@ def measure(name: str, options: SuiteOptions) -> dict[str, Any]:
 
 
 def _measure(record: dict[str, Any], name: str, options: SuiteOptions, folder: Path) -> None:
-    from mojoaccel.bench.api import BenchRequest, bench
     from mojoaccel.bench.workloads import ModelSource
+
+    began = time.perf_counter()
+    source = ModelSource(options.file, entry=name)
+    example = source.load()  # first: a broken file need not wait for the compiler
+
+    from mojoaccel.bench.api import BenchRequest, bench
     from mojoaccel.cache import open_cache
     from mojoaccel.deliver import Delivery
     from mojoaccel.driver import Compiler, StageReport
@@ -208,9 +213,6 @@ def _measure(record: dict[str, Any], name: str, options: SuiteOptions, folder: P
     from mojoaccel.settings import Settings, compile_options, read_given
 
     place = folder / "model.maccel"
-    began = time.perf_counter()
-    source = ModelSource(options.file, entry=name)
-    example = source.load()
     weights = {t.data_ptr(): t.nbytes for t in example.module.state_dict().values()}
     scale = 2 if options.dtype == "bf16" else 1
     record["weight_bytes"] = sum(weights.values()) // scale

@@ -50,7 +50,6 @@ class ModelSource:
             MojoaccelError: MA2xx, the model cannot be loaded.
         """
         from mojoaccel.example import Example
-        from mojoaccel.trace.export import to_bfloat16
         from mojoaccel.trace.loader import import_file, load_model
 
         if self.entry:
@@ -59,7 +58,11 @@ class ModelSource:
         else:
             example = load_model(self.path).example
         example.module.eval()
-        return to_bfloat16(example) if self.dtype == "bf16" else example
+        if self.dtype != "bf16":
+            return example
+        from mojoaccel.trace.export import to_bfloat16  # imports torch.export's tracer: seconds
+
+        return to_bfloat16(example)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -229,12 +230,12 @@ def from_folder(example: Example) -> LoadedModel:
 def user_sources() -> list[Path]:
     """Return the files of every loaded module that belongs to the user."""
     found = set()
-    here = Path(__file__).resolve().parents[1]
-    for module in list(sys.modules.values()):
+    here = f"{Path(__file__).resolve().parents[1]}{os.sep}"
+    for module in list(sys.modules.values()):  # thousands: only the user's few become paths
         name = getattr(module, "__file__", None)
         # torch registers modules whose file is a bare name that does not exist.
-        if name and name.endswith(".py") and Path(name).is_absolute() and is_user_file(name):
-            path = Path(name).resolve()
-            if here not in path.parents and path.exists():
-                found.add(path)
-    return sorted(found)
+        if name and name.endswith(".py") and os.path.isabs(name) and is_user_file(name):
+            real = os.path.realpath(name)
+            if not real.startswith(here) and os.path.exists(real):
+                found.add(real)
+    return [Path(name) for name in sorted(found)]

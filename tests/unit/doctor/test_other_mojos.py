@@ -65,7 +65,7 @@ def test_a_program_that_hangs_is_stopped(shell, monkeypatch):
 
 
 def test_ten_programs_that_hang_are_asked_at_once(shell, monkeypatch):
-    monkeypatch.setattr(lookalikes, "ASK_SECONDS", 1)
+    monkeypatch.setattr(lookalikes, "ASK_SECONDS", 0.3)
     for number in range(10):
         shell(f"bin{number}", HANGS)
     began = time.monotonic()
@@ -216,7 +216,7 @@ def test_another_version_on_path(shell, monkeypatch):
 
 
 def test_modulars_compilers_that_hang_are_asked_at_once(shell, monkeypatch):
-    monkeypatch.setattr(mojo, "ASK_SECONDS", 1.0)
+    monkeypatch.setattr(mojo, "ASK_SECONDS", 0.3)
     for number in range(10):
         first = shell(f"venv{9 - number}", "#!/bin/sh\n# mojo._entrypoints\nsleep 60\n")
     monkeypatch.setenv("PATH", f"{first.parent}:{os.environ['PATH']}")

@@ -44,7 +44,8 @@ def text() -> Text:
     return Text().eval()
 
 
-@pytest.fixture(scope="module", params=["export", "script"])
+# The exporter takes seconds, and the artifact's test needs it anyway.
+@pytest.fixture(scope="module", params=[pytest.param("export", marks=pytest.mark.mojo), "script"])
 def exported(request: pytest.FixtureRequest, text: Text, tmp_path_factory: Any) -> Path:
     """The model's file, by PyTorch's new exporter and by its old one."""
     path = tmp_path_factory.mktemp("onnx") / f"{request.param}.onnx"
