@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "mojoaccel"
 # Rooms by height; rooms on one line of the second table never import each other.
 HEIGHT = {
     "codes": 0, "errors": 0, "config": 0, "environment": 0, "log": 0, "paths": 0, "settings": 0,
+    "setting_kinds": 0,
     "ir": 1, "products": 1, "cache": 1,
     "ops": 2, "artifact": 2, "example": 2,
     "trace": 3, "passes": 3, "emit": 3, "toolchain": 3, "runtime": 3,

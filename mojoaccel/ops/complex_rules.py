@@ -8,11 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Union
 
 from mojoaccel.errors import error
 from mojoaccel.ir.graph import Attr
 from mojoaccel.ir.types import BOOL, TensorType
+from mojoaccel.ops.complex_functions import (
+    Result,
+    conjugate,
+    cosine,
+    hyperbolic_cosine,
+    hyperbolic_tangent,
+    logistic,
+    product_of,
+    sign,
+    sine,
+    tangent,
+    turned,
+)
 from mojoaccel.ops.complex_parts import (
     Pair,
     Part,
@@ -22,7 +34,6 @@ from mojoaccel.ops.complex_parts import (
     real_type,
 )
 
-Result = Union[Pair, str]
 Rule = Callable[[Rewriting], Sequence[Result]]
 
 
@@ -265,76 +276,6 @@ def stack_pair(r: Rewriting) -> Sequence[Result]:
     return [r.b.add("stack", parts, t, dim=len(shape))]
 
 
-def conjugate(r: Rewriting, x: Pair) -> Result:
-    """The conjugate."""
-    return x[0], r.parts.neg(x[1])
-
-
-def sign(r: Rewriting, x: Pair) -> Result:
-    """X / |x|, zero where x is."""
-    size = r.parts.size(x)
-    zero = r.b.add("eq", [size, None], TensorType(BOOL, r.b.types[size].shape), other=0.0)
-    safe = r.parts.where(zero, 1.0, size)
-    return r.parts.div(x[0], safe), r.parts.div(x[1], safe)
-
-
-def sine(r: Rewriting, x: Pair) -> Result:
-    """sin(a + ib)."""
-    p = r.parts
-    (a, b) = (p.value(v) for v in x)
-    return (
-        p.mul(p.call("sin", a), p.call("cosh", b)),
-        p.mul(p.call("cos", a), p.call("sinh", b)),
-    )
-
-
-def cosine(r: Rewriting, x: Pair) -> Result:
-    """cos(a + ib)."""
-    p = r.parts
-    (a, b) = (p.value(v) for v in x)
-    return (
-        p.mul(p.call("cos", a), p.call("cosh", b)),
-        p.neg(p.mul(p.call("sin", a), p.call("sinh", b))),
-    )
-
-
-def turned(function: Callable[[Rewriting, Pair], Result]) -> Callable[[Rewriting, Pair], Result]:
-    """Return the hyperbolic form of a function: -i f(i x)."""
-
-    def build(r: Rewriting, x: Pair) -> Result:
-        result = function(r, (r.parts.neg(x[1]), x[0]))
-        assert not isinstance(result, str)
-        return result[1], r.parts.neg(result[0])
-
-    return build
-
-
-def hyperbolic_cosine(r: Rewriting, x: Pair) -> Result:
-    """cosh(x) = cos(i x)."""
-    return cosine(r, (r.parts.neg(x[1]), x[0]))
-
-
-def hyperbolic_tangent(r: Rewriting, x: Pair) -> Result:
-    """tanh(a + ib) by tanh(a) and tan(b), which never overflow (Kahan 1987)."""
-    p = r.parts
-    a, b = (p.value(v) for v in x)
-    t, s = p.call("tanh", a), p.call("tan", b)
-    # (t + i s) / (1 + i t s)
-    return p.quotient((t, s), (1.0, p.mul(t, s)))
-
-
-def tangent(r: Rewriting, x: Pair) -> Result:
-    """tan(x) = -i tanh(i x)."""
-    return turned(hyperbolic_tangent)(r, x)
-
-
-def logistic(r: Rewriting, x: Pair) -> Result:
-    """1 / (1 + e^-x)."""
-    p = r.parts
-    e = p.exp((p.neg(x[0]), p.neg(x[1])))
-    return p.quotient((1.0, None), (p.add(e[0], 1.0), e[1]))
-
-
 def vector_norm(r: Rewriting) -> Sequence[Result]:
     """The norm of the absolute values."""
     size = r.parts.size(r.operand(0))
@@ -352,11 +293,6 @@ def variance(r: Rewriting) -> Sequence[Result]:
 def real_angle(r: Rewriting) -> Sequence[Result]:
     """The argument."""
     return [r.parts.angle(r.operand(0))]
-
-
-def product_of(r: Rewriting, x: Pair) -> Result:
-    """The square."""
-    return r.parts.product(x, x)
 
 
 RULES: dict[str, Rule] = {
