@@ -9,7 +9,7 @@ from mojoaccel.emit import syntax
 from mojoaccel.errors import error
 from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.plan import Closure, ScalarOp, View
-from mojoaccel.ir.types import BF16, BOOL, F16, F32, F64, I64, DType
+from mojoaccel.ir.types import BF16, BOOL, F16, F32, F64, DType
 from mojoaccel.ops.lazy import IOTA
 
 COORD_NAMES = {
@@ -45,13 +45,11 @@ class ClosurePrinter:
         self.coords = COORD_NAMES.get(len(c.coords)) or tuple(f"i{k}" for k in range(len(c.coords)))
         self.vector = c.vector_coord % len(c.coords) if c.coords else 0
         self._split_coords()
-        value_type = syntax.simd(self._arg_dtype())
         params = ", ".join(f"{n}: Int" for n in self.coords)
         head = {
-            "load": f"def {name}[w: Int]({params}) {{imm}} -> {syntax.simd(self._result_dtype())}:",
-            "store": f"def {name}[w: Int]({params}, value: {value_type}) {{imm}}:",
-            "body": f"def {name}[w: Int]({params}) {{imm}}:",
-        }[c.kind]
+            "load": f"def {name}[w: Int]({params}) {{imm}} -> {self._value_type()}:",
+            "store": f"def {name}[w: Int]({params}, value: {self._value_type()}) {{imm}}:",
+        }.get(c.kind, f"def {name}[w: Int]({params}) {{imm}}:")
         for op in c.body.ops:
             step = self._step(op)  # may print lines of its own first
             self.lines.append(f"var {op.name} = {step}")
@@ -59,6 +57,8 @@ class ClosurePrinter:
                 self.uniform.add(op.name)
         if c.kind == "load":
             self.lines.append(f"return {c.body.results[0]}")
+        elif c.kind == "touch":
+            self.lines.extend(dict.fromkeys(line for v in self.views for line in self._touch(v)))
         else:
             for view, result in zip(c.outputs, c.body.results, strict=True):
                 self.lines.append(self._store(view, result))
@@ -321,14 +321,23 @@ class ClosurePrinter:
             return f"{p}[unsafe_offset={base}] = {value}[0]"
         return f"{self._memory('store_strided')}({p}, {base}, {self._size(step)}, {value})"
 
-    def _arg_dtype(self) -> DType:
+    def _touch(self, view: View) -> list[str]:
+        """Print a prefetch; what is the same for all rows is in the cache anyway."""
+        base, step = self._address(view)
+        rows = [axis for _, axis, vectorised in self.runs if not vectorised]
+        if view.buffer == IOTA or step != 1 or all(view.strides[axis] == 0 for axis in rows):
+            return []
+        written = "_to_write" if view in self.closure.outputs else ""
+        return [f"{self._memory('touch' + written)}({self.pointer(view)}, {base})"]
+
+    def _value_type(self) -> str:
+        """Return the type of what a load returns or a store is given."""
+        if self.closure.kind == "load":
+            return syntax.simd(self._dtype(self.closure.body.results[0]))
         found = [op.dtype for op in self.closure.body.ops if op.function == "arg"]
         if not found and self.closure.kind == "store":
             raise error("MA401", "a store closure does not use the kernel's value")
-        return found[0] if found else I64
-
-    def _result_dtype(self) -> DType:
-        return self._dtype(self.closure.body.results[0])
+        return syntax.simd(found[0]) if found else ""
 
 
 def _paren(text: str) -> str:

@@ -11,7 +11,7 @@ from mojoaccel.ir.dims import Size, free_dims
 from mojoaccel.ir.plan import Arg, FusionGroup, KernelCall, Param, View
 from mojoaccel.ops.lazy import IOTA
 
-CLOSURE_NAMES = {"load": "operand", "store": "epilogue", "body": "body"}
+CLOSURE_NAMES = {"load": "operand", "store": "epilogue", "body": "body", "touch": "ahead"}
 
 
 @dataclass

@@ -96,7 +96,8 @@ class Closure:
 
     Attributes:
         kind: ``load`` returns the body's result to the kernel; ``store`` receives kernel values
-            (``arg`` steps) and writes the body's results.
+            (``arg`` steps) and writes the body's results; ``touch`` brings to the cache what a
+            ``store`` of the same views will read and write.
         domain: Sizes of the logical index space the body runs over.
         coords: For each coordinate the kernel passes, the run of domain axes it flattens.
         operands: Views read, their shape being the domain.

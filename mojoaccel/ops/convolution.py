@@ -206,6 +206,7 @@ def convolve(
         scratch=scratch,
         macs=macs,
         question=question,
+        ahead=module != "maccel.winograd",
     )
 
 

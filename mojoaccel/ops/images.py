@@ -6,10 +6,11 @@ What convolutions of every form share; those of `ops.convolution` and the poolin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mojoaccel.ir.dims import Size, exact_div
 from mojoaccel.ir.graph import Node
-from mojoaccel.ir.plan import Arg, Closure, KernelCall, Param, View
+from mojoaccel.ir.plan import Arg, Body, Closure, KernelCall, Param, View
 from mojoaccel.ir.types import DType
 from mojoaccel.ops.lazy import Lazy
 from mojoaccel.ops.lowering import KernelContext
@@ -77,16 +78,22 @@ def image_kernel(
     scratch: Size,
     macs: Size,
     question: str = "",
+    ahead: bool = False,
 ) -> Lazy:
-    """Return a pending kernel whose epilogue is called with (n, pixel, channel)."""
+    """Return a pending kernel whose epilogue is called with (n, pixel, channel).
+
+    With `ahead` it is also given a closure that prefetches for the epilogue.
+    """
     rank = node.output.type.rank
 
     def build(store: Closure) -> KernelCall:
+        touch = Arg("closure", replace(store, kind="touch", body=Body((), ())))
+        closures = (Arg("closure", store), *((touch,) if ahead else ()))
         return KernelCall(
             module,
             function,
             (("acc", dtype), *params),
-            (*args, *output_hw(node), Arg("closure", store)),
+            (*args, *output_hw(node), *closures),
             scratch=scratch,
             flops=macs * 2,
             question=question,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mojoaccel.ir.dims import Dim, Size, evaluate, size_max
 from mojoaccel.ir.plan import Buffer, FusionGroup, MemoryPlan
+from mojoaccel.passes.in_place import replaceable
 
 ALIGNMENT = 64
 """Bytes: a cache line and an AVX-512 register."""
@@ -30,6 +31,27 @@ def lifetimes(
     return {n: (a, last if n in keep else b) for n, (a, b) in spans.items()}
 
 
+def join_lifetimes(
+    groups: Sequence[FusionGroup],
+    buffers: Mapping[str, Buffer],
+    spans: dict[str, tuple[int, int]],
+) -> dict[str, str]:
+    """Let results take the place of operands that die, in `spans`; return whose each takes."""
+    alone = dict(spans)
+    hosts: dict[str, str] = {}
+    for index, group in enumerate(groups):
+        for result, operand in replaceable(group, buffers):
+            if (
+                result in spans
+                and operand in alone
+                and alone[result][0] == alone[operand][1] == index
+            ):
+                host = hosts.get(operand, operand)
+                hosts[result] = host
+                spans[host] = (spans[host][0], spans.pop(result)[1])
+    return hosts
+
+
 def plan_memory(
     groups: Sequence[FusionGroup],
     buffers: Mapping[str, Buffer],
@@ -38,16 +60,20 @@ def plan_memory(
 ) -> MemoryPlan:
     """Give each arena buffer a byte offset so that live buffers never overlap.
 
+    A result that may be written over an operand that dies takes its place (`in_place`).
+
     Static plans use best-fit-decreasing over intervals (the greedy-by-size method of Pisarchyk
     and Lee 2020, "Efficient memory management for deep neural net inference"); plans with dynamic
     sizes share slots, a slot being as large as the largest buffer that ever lies in it.
     """
     spans = lifetimes(groups, buffers, keep)
+    hosts = join_lifetimes(groups, buffers, spans)
     sizes = {n: align(buffers[n].numel * buffers[n].dtype.size) for n in spans}
     if all(isinstance(s, int) for s in sizes.values()):
         offsets, total = _place_static(spans, {n: int(str(s)) for n, s in sizes.items()})
     else:
         offsets, total = _place_slots(spans, sizes, dims)
+    offsets |= {name: offsets[host] for name, host in hosts.items()}
     scratch: Size = 0
     for group in groups:
         for call in group.calls:

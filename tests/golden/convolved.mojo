@@ -20,7 +20,13 @@ from maccel.image import ImageView
 from maccel.libc import Bytes
 from maccel.loops import pointwise
 from maccel.math import relu
-from maccel.memory import load, load_strided, store, store_strided
+from maccel.memory import (
+    load,
+    load_strided,
+    store,
+    store_strided,
+    touch_to_write,
+)
 from maccel.pooling import max_pool2d
 from maccel.session import Session
 from maccel.team import Team
@@ -63,6 +69,10 @@ def conv2d_mul_add_relu_1(args: Args, pool: Args, tid: Int) abi("C"):
         var v7 = relu(v6)
         store(y0, row * 8 + col, v7)
 
+    @always_inline
+    def ahead[w: Int](outer: Int, row: Int, col: Int) {imm}:
+        touch_to_write(y0, row * 8 + col)
+
     conv2d[
         acc=DType.float32,
         in_channels=3,
@@ -77,7 +87,7 @@ def conv2d_mul_add_relu_1(args: Args, pool: Args, tid: Int) abi("C"):
         dilation_w=1,
         groups=1,
         panel=16,
-    ](team, ImageView(x0, 1, 8, 8, 192, 24, 3), x1, 8, 8, epilogue)
+    ](team, ImageView(x0, 1, 8, 8, 192, 24, 3), x1, 8, 8, epilogue, ahead)
 
 
 def max_pool2d_1(args: Args, pool: Args, tid: Int) abi("C"):

@@ -8,6 +8,7 @@ from std.time import perf_counter_ns
 
 from maccel.conv import conv2d
 from maccel.image import ImageView
+from maccel.memory import touch_to_write
 from maccel.pool import pool_create, pool_run, pool_set_scratch
 from maccel.team import Team
 from maccel.types import Args, arg_int, arg_ptr
@@ -30,6 +31,10 @@ def task[
     def store[w: Int](n: Int, pixel: Int, col: Int, v: SIMD[F, w]) {imm}:
         y.unsafe_store((n * size * size + pixel) * oc + col, v)
 
+    @always_inline
+    def ahead[w: Int](n: Int, pixel: Int, col: Int) {imm}:
+        touch_to_write(y, (n * size * size + pixel) * oc + col)
+
     var view = ImageView[F](
         arg_ptr[F](args, 0), count, size, size, size * size * ic, size * ic, ic
     )
@@ -39,7 +44,7 @@ def task[
         )
     else:
         conv2d[F, F, F, ic, oc, k, k, 1, 1, k // 2, k // 2, 1, 1, 1, panel](
-            Team(pool, tid), view, arg_ptr[F](args, 1), size, size, store
+            Team(pool, tid), view, arg_ptr[F](args, 1), size, size, store, ahead
         )
 
 
@@ -93,6 +98,7 @@ def main() raises:
     measure[256, 256, 3](pool, 1, 32)
     measure[384, 128, 3](pool, 1, 64)
     measure[256, 64, 1](pool, 1, 56)
+    measure[64, 256, 1](pool, 8, 56)
     measure[128, 512, 1](pool, 1, 28)
     measure[1024, 256, 1](pool, 1, 14)
     measure[256, 1024, 1](pool, 1, 14)

@@ -8,6 +8,7 @@ from maccel.amx import has_amx
 from maccel.conv_pairs import conv2d_odd_pairs, conv2d_pairs
 from maccel.conv_tiles import conv2d_gathered
 from maccel.image import ImageView
+from maccel.memory import touch_to_write
 from maccel.pairs import has_pairs
 from maccel.team import Team
 from maccel.types import Ptr
@@ -64,6 +65,9 @@ def check[
 
     def store[lanes: Int](n: Int, p: Int, col: Int, v: SIMD[acc, lanes]) {imm}:
         y.unsafe_store((n * oh * ow + p) * oc + col, v)
+
+    def ahead[lanes: Int](n: Int, p: Int, col: Int) {imm}:
+        touch_to_write(y, (n * oh * ow + p) * oc + col)
 
     var view = ImageView[dt](
         x, count, height, width, height * width * sw, width * sw, sw
@@ -158,6 +162,7 @@ def check[
                 oh,
                 ow,
                 store,
+                ahead,
             )
             continue
         conv2d[
@@ -183,6 +188,7 @@ def check[
             oh,
             ow,
             store,
+            ahead,
         )
     for n in range(count):
         for p in range(oh * ow):

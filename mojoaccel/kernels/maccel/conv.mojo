@@ -13,6 +13,7 @@ Weights are packed ahead as [groups][ceil(OC/groups/panel)][KH*KW*IC/groups][pan
 from std.sys import simd_width_of, size_of
 
 from maccel.conv_gather import gather_rows, zero_run
+from maccel.conv_store import store_tile, touch_tile
 from maccel.conv_strip import multiply_source, prepare_tile
 from maccel.conv_tile import multiply_tile, tile_rows
 from maccel.image import ImageView
@@ -105,48 +106,6 @@ def partition_tiles[
 
 
 @always_inline
-def store_tile[
-    acc: DType,
-    panel: Int,
-    S: def[w: Int](Int, Int, Int, SIMD[acc, w]) -> None,
-](
-    c: Ptr[acc],
-    first_pixel: Int,
-    rows: Int,
-    image_pixels: Int,
-    col: Int,
-    cols: Int,
-    store: S,
-):
-    """Hands a finished tile to the epilogue, row by row."""
-    comptime lanes = simd_width_of[acc]()
-    var n = first_pixel // image_pixels
-    var pixel = first_pixel % image_pixels
-    for i in range(rows):
-        var row = c.unsafe_offset(i * panel)
-        if cols == panel:
-            comptime for j in range(panel // lanes):
-                store[lanes](
-                    n,
-                    pixel,
-                    col + j * lanes,
-                    row.unsafe_load[width=lanes](j * lanes),
-                )
-        else:
-            var j = 0
-            while j + lanes <= cols:
-                store[lanes](n, pixel, col + j, row.unsafe_load[width=lanes](j))
-                j += lanes
-            while j < cols:
-                store[1](n, pixel, col + j, row.unsafe_load[width=1](j))
-                j += 1
-        pixel += 1
-        if pixel == image_pixels:
-            pixel = 0
-            n += 1
-
-
-@always_inline
 def conv2d[
     dt: DType,
     acc: DType,
@@ -164,6 +123,7 @@ def conv2d[
     groups: Int,
     panel: Int,
     S: def[w: Int](Int, Int, Int, SIMD[acc, w]) -> None,
+    A: def[w: Int](Int, Int, Int) -> None,
 ](
     team: Team,
     x: ImageView[dt],
@@ -171,6 +131,7 @@ def conv2d[
     out_h: Int,
     out_w: Int,
     store: S,
+    ahead: A,
 ):
     """Convolves channels-last images with any kernel, stride, padding, dilation and groups.
 
@@ -194,7 +155,8 @@ def conv2d[
         dilation_w: Horizontal distance of taps.
         groups: Independent groups of channels.
         panel: Output channels in a packed weight panel, a multiple of the SIMD width.
-        S: Epilogue `store[w](n, oh*out_w + ow, channel, value)`.
+        S: Epilogue `store[w](n, oh*out_w + ow, channel, value)`, called once per element.
+        A: `ahead[w](n, oh*out_w + ow, channel)`, called before the sums that `store` gets.
 
     Args:
         team: The threads; each computes its share.
@@ -203,6 +165,7 @@ def conv2d[
         out_h: Height of the output.
         out_w: Width of the output.
         store: Epilogue.
+        ahead: Brings to the cache what the epilogue will read and write (see `touch_tile`).
     """
     comptime lanes = simd_width_of[acc]()
     comptime vt = PAIR if dt == PAIR else acc
@@ -267,6 +230,10 @@ def conv2d[
                 lda,
             ](x, out_h, out_w, tile, here, scratch)
             for p in range(part.panels.begin, part.panels.end):
+                var cols = min(panel, group_out - p * panel)
+                touch_tile[lanes](
+                    tile, here, image_pixels, p * panel, cols, ahead
+                )
                 for kh in range(0, kernel_h, slice_rows):
                     multiply_source[
                         acc, wt, rows, panel, stride_w * group_in, lda
@@ -285,7 +252,7 @@ def conv2d[
                     here,
                     image_pixels,
                     p * panel,
-                    min(panel, group_out - p * panel),
+                    cols,
                     store,
                 )
         return
@@ -344,6 +311,7 @@ def conv2d[
                     )
             for p in range(panel_index, group_end):
                 var col = (p - group * group_panels) * panel
+                var cols = min(panel, group_out - col)
                 for s in range(slices):
                     var k = s * slice_depth
                     var b = weights.unsafe_offset((p * depth + k) * panel)
@@ -354,6 +322,15 @@ def conv2d[
                             c = c_block.unsafe_offset(row * panel)
                         var a = a_block.unsafe_offset(row * lda + k)
                         var here = min(rows, block_rows - row)
+                        if s == slices - 1:
+                            touch_tile[lanes](
+                                block + row,
+                                here,
+                                image_pixels,
+                                group * group_out + col,
+                                cols,
+                                ahead,
+                            )
                         if here <= half:
                             multiply_tile[acc, wt, half, panel, lda](
                                 a, b, c, length, s == 0
@@ -387,7 +364,7 @@ def conv2d[
                                 here,
                                 image_pixels,
                                 group * group_out + col,
-                                min(panel, group_out - col),
+                                cols,
                                 store,
                             )
         panel_index = group_end

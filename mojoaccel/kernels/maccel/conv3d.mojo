@@ -2,8 +2,9 @@
 
 from std.sys import simd_width_of
 
-from maccel.conv import MAX_DEPTH, partition_tiles, row_elements, store_tile
+from maccel.conv import MAX_DEPTH, partition_tiles, row_elements
 from maccel.conv_gather import gather_rows, zero_run
+from maccel.conv_store import store_tile
 from maccel.conv_tile import multiply_tile, tile_rows
 from maccel.image import ImageView
 from maccel.team import Team

@@ -1,8 +1,9 @@
 """Convolution of bfloat16 images, two channels or two elements of a window at a time."""
 
 from maccel.amx import fits_tiles
-from maccel.conv import conv2d, partition_tiles, row_elements, store_tile
+from maccel.conv import conv2d, partition_tiles, row_elements
 from maccel.conv_gather import gather_rows, zero_run
+from maccel.conv_store import store_tile
 from maccel.conv_tile import multiply_tile, tile_rows
 from maccel.conv_tiles import conv2d_tiles
 from maccel.image import ImageView
@@ -28,6 +29,7 @@ def conv2d_pairs[
     groups: Int,
     panel: Int,
     S: def[w: Int](Int, Int, Int, SIMD[acc, w]) -> None,
+    A: def[w: Int](Int, Int, Int) -> None,
 ](
     team: Team,
     x: ImageView[DType.bfloat16],
@@ -35,6 +37,7 @@ def conv2d_pairs[
     out_h: Int,
     out_w: Int,
     store: S,
+    ahead: A,
 ):
     """Convolves bfloat16 images two channels at a time (see `pairs`), by AMX tiles where the target
     has them and the channels fill them.
@@ -94,6 +97,7 @@ def conv2d_pairs[
         out_h,
         out_w,
         store,
+        ahead,
     )
 
 

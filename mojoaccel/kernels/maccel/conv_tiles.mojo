@@ -9,8 +9,9 @@ strip where the padding touches them. The rest is gathered, one window after the
 from std.sys import simd_width_of
 
 from maccel.amx import TILE_ROWS, TILE_STEPS, tile_steps
-from maccel.conv import row_elements, store_tile
+from maccel.conv import row_elements
 from maccel.conv_gather import gather_rows, zero_run
+from maccel.conv_store import store_tile
 from maccel.conv_strip import copy_strip
 from maccel.image import ImageView
 from maccel.pairs import PAIR, as_pairs

@@ -7,8 +7,9 @@ product over its own taps: no zeros are inserted and no output is added to twice
 
 from std.sys import simd_width_of
 
-from maccel.conv import partition_tiles, row_elements, store_tile
+from maccel.conv import partition_tiles, row_elements
 from maccel.conv_gather import copy_or_zero, zero_run
+from maccel.conv_store import store_tile
 from maccel.conv_tile import multiply_tile, tile_rows
 from maccel.image import ImageView
 from maccel.team import Team

@@ -6,6 +6,7 @@ consecutive positions can come from any strided window.
 
 from std.math import iota
 from std.memory import bitcast
+from std.sys.intrinsics import PrefetchOptions, prefetch
 
 from maccel.types import Mask, Ptr
 
@@ -48,6 +49,20 @@ def gather[
 def store[dt: DType, //, w: Int](p: Ptr[dt], offset: Int, v: SIMD[dt, w]):
     """Stores `w` neighbours."""
     p.unsafe_store(offset, v)
+
+
+@always_inline
+def touch[dt: DType, //](p: Ptr[dt], offset: Int):
+    """Brings a cache line that will be read."""
+    comptime soon = PrefetchOptions().for_read().high_locality()
+    prefetch[soon.to_data_cache()](p.unsafe_offset(offset))
+
+
+@always_inline
+def touch_to_write[dt: DType, //](p: Ptr[dt], offset: Int):
+    """Brings a cache line that will be written, for this core alone."""
+    comptime soon = PrefetchOptions().for_write().high_locality()
+    prefetch[soon.to_data_cache()](p.unsafe_offset(offset))
 
 
 @always_inline

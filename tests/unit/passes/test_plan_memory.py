@@ -1,10 +1,13 @@
 """Placing temporaries: live buffers never overlap, whatever their sizes and lifetimes."""
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mojoaccel.ir.dims import Dim, evaluate, symbol
-from mojoaccel.ir.plan import Buffer, FusionGroup
+from mojoaccel.ir.plan import Arg, Body, Buffer, Closure, FusionGroup, KernelCall, ScalarOp, View
 from mojoaccel.ir.types import F32
 from mojoaccel.passes.plan_memory import plan_memory
 
@@ -51,3 +54,33 @@ def test_static_buffers_never_overlap(spans: list[tuple[int, int, int]]) -> None
 @settings(max_examples=100, deadline=None)
 def test_dynamic_buffers_never_overlap(spans: list[tuple[int, int, int]], n: int) -> None:
     check(spans, True, {"n": n})
+
+
+def residual_sum(kernel: str, second_read: bool = False) -> FusionGroup:
+    """Return the group that writes a kernel's value plus `x` to `y`."""
+    shape, strides = (4, 8), (8, 1)
+    x, y = (View(name, F32, shape, strides) for name in "xy")
+    body = Body((ScalarOp("v0", "load", (0,), F32), ScalarOp("v1", "arg", (), F32)), ("v1",))
+    store = Closure("store", shape, ((0,), (1,)), (x,), (y,), body)
+    args = (Arg("ptr", replace(x, buffer="x" if second_read else "a")), Arg("closure", store))
+    return FusionGroup("g1", (KernelCall("maccel.linear", kernel, (), args),), ("x", "a"), ("y",))
+
+
+@pytest.mark.parametrize(
+    ("group", "dies", "shared"),
+    [
+        (residual_sum("linear"), True, True),
+        (residual_sum("linear"), False, False),
+        (residual_sum("linear", second_read=True), True, False),
+        (residual_sum("some_other"), True, False),
+    ],
+)
+def test_a_sum_is_written_over_its_residual_if_nobody_else_reads_it(
+    group: FusionGroup, dies: bool, shared: bool
+) -> None:
+    buffers = {n: Buffer(n, F32, 32, "arena") for n in "axy"}
+    before = FusionGroup("g0", (), (), ("a", "x"))
+    after = FusionGroup("g2", (), ("y",) if dies else ("x", "y"), ())
+    places = dict(plan_memory([before, group, after], buffers, []).offsets)
+    assert (places["x"] == places["y"]) is shared
+    assert places["a"] not in (places["x"], places["y"])
