@@ -62,7 +62,7 @@ class ClosurePrinter:
         else:
             for view, result in zip(c.outputs, c.body.results, strict=True):
                 self.lines.append(self._store(view, result))
-        text = [line for line in self.splits if self._used(line)] + self.lines
+        text = [line for line in self.splits if self._used(line)] + self.lines or ["pass"]
         return ["@always_inline", head, *("    " + line for line in text)]
 
     # -- coordinates ------------------------------------------------------------------------
