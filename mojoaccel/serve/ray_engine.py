@@ -40,8 +40,17 @@ PATIENCE = 120.0
 """Seconds that Ray's proxy has to come up once the replicas are ready."""
 STARTS = 3
 """Ray gives its node 30 s and its proxies 60 s, which nothing changes: busy machines need more."""
-READY_CHECK = "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"
-"""Ray's default of 5 s ends a proxy before it has started where the processors are busy."""
+UNHURRIED = {
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",
+    "RAY_health_check_initial_delay_ms": "60000",
+    "RAY_health_check_timeout_ms": "60000",
+    "RAY_worker_register_timeout_seconds": "300",
+    "RAY_gcs_server_request_timeout_seconds": "120",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "120",
+}
+"""Settings of a Ray that is started here. Its own end what does not answer within 5 to 10 s, which
+is usual where the processors are busy."""
 
 
 class Replica:
@@ -210,7 +219,8 @@ def _join(options: ServeOptions, scaling: Scaling) -> bool:
         except (ConnectionError, RuntimeError) as e:
             if named:
                 raise error("MA714", f"the Ray cluster at {named} cannot be reached: {e}") from e
-    os.environ.setdefault(READY_CHECK, f"{PATIENCE:g}")
+    for setting, value in UNHURRIED.items():
+        os.environ.setdefault(setting, value)
     # Room for every replica twice, as while they are replaced.
     processors = 2 * scaling.most * (options.threads or 1) * (options.instances or 1)
     for left in range(STARTS)[::-1]:

@@ -20,7 +20,7 @@ def command(*args):
 def artifacts(tmp_path_factory, command_line):
     """A folder with the artifacts of `served_models`."""
     folder = tmp_path_factory.mktemp("artifacts")
-    for name in ("add", "net", "kinds", "slow"):
+    for name in ("add", "net", "kinds", "slow", "counted"):
         model = f"{HERE / 'served_models.py'}:{name}"
         done = command_line("compile", model, "-o", folder / f"{name}.maccel")
         assert done.returncode == 0, done.stderr

@@ -23,8 +23,20 @@ class Net(nn.Module):
 
 
 class Kinds(nn.Module):
-    def forward(self, i, f, b, h, w, s):
-        return i * 2, f + 0.5, ~b, h + 0.5, w + 0.5, s + 1
+    def forward(self, i, f, b, h, w, s, n, u, c, d):
+        return i * 2, f + 0.5, ~b, h + 0.5, w + 0.5, s + 1, n - 1, u + 250, -c, d / 3
+
+
+class Counted(nn.Module):
+    """Keeps a state, and takes a multiple of 8."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return x.reshape(x.shape[0] // 8, 8).sum(1) + self.calls
 
 
 class Slow(nn.Module):
@@ -60,8 +72,16 @@ def kinds():
             torch.ones(3, dtype=torch.float16),
             torch.ones(3, dtype=torch.bfloat16),
             torch.tensor(1.0),
+            torch.ones(2, dtype=torch.int32),
+            torch.ones(3, dtype=torch.uint8),
+            torch.ones(5, dtype=torch.int8),
+            torch.ones(2, dtype=torch.float64),
         ),
     )
+
+
+def counted():
+    return Example(Counted(), (torch.ones(24),), dynamic={"x": {0: "8*n:1..64"}})
 
 
 def slow():

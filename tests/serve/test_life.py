@@ -47,7 +47,7 @@ def test_once_starts_checks_and_ends(artifacts):
 def test_check_listens_to_nothing(artifacts):
     code, out, err = deploy(artifacts, "--check")
     assert (code, out) == (0, "")
-    assert "the configuration is valid; models: add, kinds, net, slow" in err
+    assert "the configuration is valid; models: add, counted, kinds, net, slow" in err
 
 
 def test_what_is_wrong_is_said_before_listening(artifacts, tmp_path, server):

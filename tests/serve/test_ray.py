@@ -17,22 +17,14 @@ import numpy as np
 import pytest
 from conftest import ROOT, command
 
+from mojoaccel.serve.ray_engine import UNHURRIED
+
 httpx = pytest.importorskip("httpx")
 if importlib.util.find_spec("ray") is None:
     pytest.skip("needs the extra ray", allow_module_level=True)
 pytestmark = [pytest.mark.mojo, pytest.mark.slow]
 PATIENCE = 300
-UNHURRIED = {
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
-    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",
-    "RAY_health_check_initial_delay_ms": "60000",
-    "RAY_health_check_timeout_ms": "60000",
-    "RAY_worker_register_timeout_seconds": "300",
-    "RAY_gcs_server_request_timeout_seconds": "120",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "120",
-}
-"""Ray ends what does not answer within seconds, which is usual where other jobs run."""
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | UNHURRIED
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
 STARTS = 4
 """Ray gives a node 30 s to start, and nothing changes that: it is started again then."""
 
@@ -113,12 +105,12 @@ def cluster():
     ray = Path(sys.executable).parent / "ray"
     port = free_port()
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    env = {**ENVIRONMENT, **token, "RAY_ADDRESS": f"127.0.0.1:{port}"}
+    env = {**ENVIRONMENT, **UNHURRIED, **token, "RAY_ADDRESS": f"127.0.0.1:{port}"}
     options = ("--head", f"--port={port}", "--num-cpus=4", "--include-dashboard=false")
     node = ("--node-ip-address=127.0.0.1", "--disable-usage-stats", "--block")
     for _ in range(STARTS):
         process = subprocess.Popen(
-            [ray, "start", *options, *node], env=ENVIRONMENT | token,
+            [ray, "start", *options, *node], env=ENVIRONMENT | UNHURRIED | token,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         if answers(ray, env, process):

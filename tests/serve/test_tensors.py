@@ -15,6 +15,10 @@ VALUES = {
     "h": ("FP16", np.array([0.25, -1, 1000], np.float16)),
     "w": ("BF16", np.array([0.25, -1, 1024], bfloat16)),
     "s": ("FP32", np.array(1.5, np.float32)),
+    "n": ("INT32", np.array([-(2**31) + 1, 7], np.int32)),
+    "u": ("UINT8", np.array([0, 5, 255], np.uint8)),
+    "c": ("INT8", np.array([1, -127, 0, 127, -3], np.int8)),
+    "d": ("FP64", np.array([1e300, -1 / 7])),
 }
 EXPECTED = {
     "output_0": VALUES["i"][1] * 2,
@@ -23,8 +27,12 @@ EXPECTED = {
     "output_3": VALUES["h"][1] + np.float16(0.5),
     "output_4": VALUES["w"][1] + bfloat16(0.5),
     "output_5": np.array(2.5, np.float32),
+    "output_6": VALUES["n"][1] - 1,
+    "output_7": VALUES["u"][1] + np.uint8(250),
+    "output_8": -VALUES["c"][1],
+    "output_9": VALUES["d"][1] / 3,
 }
-IN_JSON = {"i", "f", "b", "s"}
+IN_JSON = set(VALUES) - {"h", "w"}
 """Inputs that tritonclient writes as JSON; it sends 16-bit floats as bytes only."""
 
 
