@@ -239,3 +239,22 @@ def test_a_server_answers_by_max(artifact):
         wanted = example.module(*example.args)
     np.testing.assert_allclose(answer["output_0"], wanted[0].numpy(), rtol=1e-4, atol=1e-5)
     assert answer["output_1"].tolist() == wanted[1].tolist()
+
+
+@needs_max
+def test_an_axis_of_a_multiple_takes_every_such_length(tmp_path):
+    class Fours(nn.Module):
+        def forward(self, x):
+            return F.gelu(x.reshape(x.shape[0] // 4, 4, 3)).sum(1)
+
+    lengths = {"x": {0: 4 * torch.export.Dim("n", max=64)}}
+    example = (torch.randn(12, 3),)
+    place = tmp_path / "fours.maccel"
+    with mojoaccel.compile(
+        Fours().eval(), example, dynamic_shapes=lengths, engine="max", output=place
+    ) as session:
+        for length in (4, 28):
+            x = torch.randn(length, 3)
+            torch.testing.assert_close(session(x), Fours()(x), rtol=1e-4, atol=1e-5)
+        with pytest.raises(MojoaccelError, match=r"expected 4\*n"):
+            session(torch.randn(6, 3))

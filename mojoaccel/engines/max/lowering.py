@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mojoaccel.errors import Diagnostic, MojoaccelError, gather
-from mojoaccel.ir.dims import Expr, Size, free_dims
+from mojoaccel.ir.dims import Expr, Size, exact_div, free_dims, substitute, symbol
 from mojoaccel.ir.graph import Graph, Node
 from mojoaccel.ir.types import BY_TORCH, DType, TensorType
 
@@ -53,12 +53,14 @@ class Context:
         images: The same with channels last, of values that a convolution or pool made; they are
             turned only where something needs the usual order.
         parameters: Weights used so far, by name.
+        dims: MAX's size of each dim that no input has alone, from the multiple that one has.
     """
 
     graph: Graph
     values: dict[str, Any] = field(default_factory=dict)
     images: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Parameter] = field(default_factory=dict)
+    dims: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Load the packages and look up every type."""
@@ -89,7 +91,8 @@ class Context:
             for atom in monomial:
                 if not atom.isidentifier():
                     raise Refused(f"the size {size}")
-                term = self.api.Dim(atom) if term == 1 else term * self.api.Dim(atom)
+                factor = self.dims.get(atom, self.api.Dim(atom))
+                term = factor if term == 1 else term * factor
             total = term if total is None else total + term
         return total
 
@@ -98,10 +101,44 @@ class Context:
         return [self.dim(s) for s in self.types[name].shape]
 
     def tensor_type(self, kind: TensorType) -> Any:
-        """Return MAX's type of an input or weight."""
-        return self.api.TensorType(
-            self.dtype(kind.dtype), [self.dim(s) for s in kind.shape], self.device
-        )
+        """Return MAX's type of a weight."""
+        return self._tensor_type(kind, [self.dim(s) for s in kind.shape])
+
+    def input_types(self) -> list[Any]:
+        """Return MAX's types of the inputs.
+
+        MAX reads sizes of inputs that are one name each. An axis of ``8*n`` is named as a whole,
+        and n is that size divided by 8; `given` says again that both are one.
+        """
+        shapes = [v.type.shape for v in self.graph.inputs]
+        alone = {str(s) for shape in shapes for s in shape}
+        wholes: dict[Size, Any] = {}
+        for size in (s for shape in shapes for s in shape):
+            if not isinstance(size, Expr) or str(size).isidentifier() or size in wholes:
+                continue
+            wholes[size] = self.api.Dim(f"whole_{len(wholes)}")
+            names = free_dims(size)
+            for name in names - alone - self.dims.keys():
+                offset = substitute(size, {name: 0})
+                factor = exact_div(size - offset, symbol(name))
+                if len(names) > 1 or not isinstance(factor, int) or not isinstance(offset, int):
+                    raise Refused(f"the size {size} of an input")
+                self.dims[name] = (wholes[size] - offset) // factor
+        return [
+            self._tensor_type(
+                v.type, [wholes[s] if s in wholes else self.dim(s) for s in v.type.shape]
+            )
+            for v in self.graph.inputs
+        ]
+
+    def given(self, name: str, value: Any) -> Any:
+        """Return an input in the sizes that the graph speaks of."""
+        if all(not isinstance(s, Expr) or str(s).isidentifier() for s in self.types[name].shape):
+            return value
+        return self.ops.rebind(value, self.shape(name))
+
+    def _tensor_type(self, kind: TensorType, shape: list[Any]) -> Any:
+        return self.api.TensorType(self.dtype(kind.dtype), shape, self.device)
 
     def __getitem__(self, name: str | None) -> Any:
         """Return a value, in PyTorch's order of axes."""
@@ -197,12 +234,12 @@ def lower(graph: Graph, table: dict[str, Lowering]) -> tuple[Any, dict[str, Para
     findings = find_unknown(graph, table)
     context = Context(graph)
     try:
-        kinds = [context.tensor_type(v.type) for v in graph.inputs]
+        kinds = context.input_types()
     except Refused as e:
         raise MojoaccelError((Diagnostic("MA302", f"the MAX engine: {e}", hint=HINT),)) from e
     with context.api.Graph("model", input_types=kinds) as built:
         for value, given in zip(graph.inputs, built.inputs, strict=True):
-            context.values[value.name] = given.tensor
+            context.values[value.name] = context.given(value.name, given.tensor)
         refused = [d for n in graph.nodes if (d := _lower_node(context, n, table)) is not None]
         findings += gather(refused)
         if findings:
