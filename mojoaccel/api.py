@@ -132,6 +132,10 @@ def read_dynamic_shapes(example: Example, shapes: Any) -> dict[str, dict[int, Ax
 def _read_shape(name: str, value: Any, spec: Any, found: dict[str, dict[int, Axis]]) -> None:
     if spec is None:
         return
+    if isinstance(value, (Mapping, tuple, list)):
+        kind = Mapping if isinstance(value, Mapping) else (tuple, list)
+        if not isinstance(spec, kind) or len(spec) != len(value):
+            raise error("MA903", f"dynamic_shapes does not follow the structure of {name}")
     if hasattr(value, "shape"):
         axes = spec.items() if isinstance(spec, Mapping) else enumerate(spec)
         read = {axis: _read_axis(name, axis, dim) for axis, dim in axes}

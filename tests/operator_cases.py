@@ -44,7 +44,7 @@ UNARY = {
     "hardsigmoid": F.hardsigmoid, "square": torch.square, "logsigmoid": F.logsigmoid,
     "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "softplus": F.softplus, "elu": F.elu, "celu": lambda x: F.celu(x, 0.7),
-    "leaky_relu": F.leaky_relu, "hardtanh": F.hardtanh, "isnan": torch.isnan,
+    "leaky_relu": F.leaky_relu, "rrelu": F.rrelu, "hardtanh": F.hardtanh, "isnan": torch.isnan,
     "isinf": torch.isinf, "isfinite": torch.isfinite, "logical_not": torch.logical_not,
     "clamp": lambda x: x.clamp(-0.5, 0.5), "clamp_min": lambda x: x.clamp(min=0.1),
     "clamp_max": lambda x: x.clamp(max=0.1), "pow2": lambda x: x**2, "pow3": lambda x: x**3,

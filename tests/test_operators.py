@@ -96,6 +96,7 @@ GROUPS: dict[str, Callable[[], list[cases.Case]]] = {
     "products": product_cases.product_cases,
     "attention": attention_cases.attention_cases,
     "recurrent": recurrent_cases.recurrent_cases,
+    "higher_order": recurrent_cases.higher_order_cases,
     "complex": complex_cases.complex_cases,
     "fourier": complex_cases.fourier_cases,
     "linalg": linalg_cases.linalg_cases,

@@ -14,7 +14,7 @@ REFUSED = {
     "_unique2": (("default",), _SIZE, "sort, and compare neighbours"),
     "unique_dim": (("default",), _SIZE, "sort, and compare neighbours"),
     "unique_consecutive": (("default",), _SIZE, "compare neighbours"),
-    "bincount": (("default",), _SIZE, "use scatter_add into a tensor of known length"),
+    "bincount": (("default",), _SIZE, "give minlength, one more than the largest value"),
     "equal": (("default",), _BRANCH, "use torch.eq(x, y).all() in a torch.where"),
     "allclose": (("default",), _BRANCH, "use torch.isclose(x, y).all() in a torch.where"),
     "is_nonzero": (("default",), _BRANCH, "use torch.where"),

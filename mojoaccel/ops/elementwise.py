@@ -186,7 +186,7 @@ def masked_fill(p: PointwiseContext) -> str:
 
 def convert(p: PointwiseContext) -> str:
     """``aten._to_copy``, ``clone``: conversion, rounded to the stored type where narrower."""
-    value = p.operand(0)
+    value = p.operand(0, "self")
     stored = p.result.dtype
     if compute_dtype(stored) != stored:  # bf16, f16: round now, as PyTorch does
         value = p.body._push("cast", (value,), stored)

@@ -121,6 +121,19 @@ def histogramdd_in(
     return count_samples(x.reshape(-1, x.shape[-1]), bins, weight, density)
 
 
+def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Any:
+    """``aten.bincount`` with a minimal length, which is then the length.
+
+    A value beyond it would make PyTorch's result longer; here it is an index out of range.
+    """
+    if not minlength:
+        return NotImplemented
+    counted = torch.ones_like(x, dtype=torch.int64) if weights is None else weights
+    if weights is not None and weights.dtype != torch.float32:
+        counted = weights.to(torch.float64)
+    return counted.new_zeros(minlength).scatter_add(0, x.to(torch.int64), counted)
+
+
 EMPTY = {"sum": 0.0, "mean": 0.0, "prod": 1.0, "max": -torch.inf, "min": torch.inf}
 """What the reduction of an empty segment starts from."""
 
@@ -176,5 +189,6 @@ BINNING = {
     aten._histogramdd_from_bin_cts.default: histogramdd_counts,
     aten._histogramdd_from_bin_tensors.default: histogramdd_in,
     aten.segment_reduce.default: segment_reduce,
+    aten.bincount.default: bincount,
 }
 """What replaces each overload."""

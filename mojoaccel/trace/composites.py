@@ -123,6 +123,21 @@ def embedding_renorm(table: Tensor, indices: Tensor, max_norm: float, norm_type:
     return torch.where(touched & (norm > max_norm), table * (max_norm / (norm + 1e-7)), table)
 
 
+def rrelu(
+    x: Tensor,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    generator: Any = None,
+) -> Tensor:
+    """``aten.rrelu``: outside of training the slope is the mean of its range."""
+    if not training:
+        return F.leaky_relu(x, (lower + upper) / 2)
+    return aten.rrelu_with_noise_functional.default(  # type: ignore[no-any-return]
+        x, torch.empty_like(x), lower, upper, True, generator
+    )[0]
+
+
 def gaussian_nll_loss(
     x: Tensor,
     target: Tensor,
@@ -201,6 +216,7 @@ DECIDING = {
 COMPOSITES = {
     **DECIDING,
     aten.embedding_renorm.default: embedding_renorm,
+    aten.rrelu.default: rrelu,
     aten._native_batch_norm_legit_functional.default: trained_batch_norm,
     torch.ops.prims.convert_element_type.default: lambda x, dtype: x.to(dtype),
     modules._linear_cross_entropy_batch_chunked.default: linear_cross_entropy,

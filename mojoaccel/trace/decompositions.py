@@ -23,6 +23,7 @@ from mojoaccel.trace.binning import BINNING
 from mojoaccel.trace.composites import COMPOSITES
 from mojoaccel.trace.pooling import POOLS
 from mojoaccel.trace.sampling import SAMPLERS
+from mojoaccel.trace.windows import WINDOWS
 
 _FROM_TORCH = [
     torch.ops.aten.grid_sampler_2d.default,
@@ -57,6 +58,7 @@ def _table(_declared: frozenset[str], recorded: frozenset[str]) -> dict[Any, Any
         **SAMPLERS,
         **COMPOSITES,
         **BINNING,
+        **WINDOWS,
     }
 
 

@@ -26,6 +26,7 @@ from mojoaccel.trace.convolution import replace_spatial
 from mojoaccel.trace.decompositions import decomposition_table, quick_torch
 from mojoaccel.trace.failures import explain
 from mojoaccel.trace.guards import broken_conditions, hint_of
+from mojoaccel.trace.higher_order import written_out
 from mojoaccel.trace.importer import Importer
 from mojoaccel.trace.loader import LoadedModel
 from mojoaccel.trace.quiet import quiet_torch
@@ -49,7 +50,7 @@ def trace(loaded: LoadedModel, options: TraceOptions) -> tuple[TracedModel, Weig
 def decompose(program: Any) -> Any:
     """Run the decompositions; explain a form of a call that has none."""
     try:
-        with warnings.catch_warnings(), whole_recurrences(), quick_torch():
+        with warnings.catch_warnings(), whole_recurrences(), written_out(), quick_torch():
             warnings.simplefilter("ignore")
             return program.run_decompositions(decomposition_table())
     except MojoaccelError:
@@ -110,6 +111,7 @@ def run_export(module: Any, example: Example, shapes: Any) -> Any:
         quiet_torch(),
         whole_recurrences(),
         decided_composites(),
+        written_out(),
     ):
         # torch warns about its own deprecated parts; the user cannot act on that.
         warnings.simplefilter("ignore")

@@ -11,7 +11,7 @@ KNOWN = {
     "one_hot": "pass num_classes",
     "tensor_split": "pass the positions as Python numbers",
     "split": "pass the sizes as Python numbers, of the factory for instance",
-    "bincount": "use scatter_add into a tensor of known length",
+    "bincount": "give minlength, one more than the largest value",
     "unique": "sort, and compare neighbours",
     "unique_consecutive": "compare neighbours",
     "nonzero": "use nonzero_static, torch.where(mask, x, y) or topk",

@@ -58,6 +58,18 @@ def segments(kind: str, given: str = "lengths", **more: Any) -> Any:
     return lambda d, s: torch.segment_reduce(d, kind, **{given: s}, **more)
 
 
+def bincount_cases() -> list[Case]:
+    places, weight = ints(11, low=0, high=5), rand(11)
+    return [
+        ("count", lambda i: torch.bincount(i, minlength=5), (places,)),
+        ("count_more", lambda i: torch.bincount(i.byte(), minlength=9), (places,)),
+        ("count_none", lambda i: torch.bincount(i[:0], minlength=3), (places,)),
+        ("count_float", lambda i, w: torch.bincount(i, w, minlength=6), (places, weight)),
+        ("count_long", lambda i, w: torch.bincount(i, w.long(), minlength=6), (places, weight)),
+        ("count_half", lambda i, w: torch.bincount(i.int(), w.half(), 6), (places, weight)),
+    ]
+
+
 def limited_cases() -> list[Case]:
     table, rows, bags = 2 * rand(7, 4), ints(5, low=0, high=7), ints(3, 4, low=0, high=7)
     x, target, var = rand(3, 5), rand(3, 5, seed=1), rand(3, 5, seed=2).abs()
@@ -75,4 +87,4 @@ def limited_cases() -> list[Case]:
 
 
 def binning_cases() -> list[Case]:
-    return [*histogram_cases(), *segment_cases(), *limited_cases()]
+    return [*histogram_cases(), *segment_cases(), *bincount_cases(), *limited_cases()]

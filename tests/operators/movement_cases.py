@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,6 +12,19 @@ from tests.operator_cases import Case, flags, ints, rand
 
 X = rand(2, 3, 4, 5)
 S = rand(6, 8)
+
+
+def window_cases() -> dict[str, Callable[[Tensor], Tensor]]:
+    cases: dict[str, Callable[[Tensor], Tensor]] = {}
+    for make in (torch.bartlett_window, torch.blackman_window, torch.hamming_window,
+                 torch.kaiser_window):  # fmt: skip
+        for length, periodic in ((9, True), (8, False), (1, True), (0, True)):
+            cases[f"{make.__name__}_{length}"] = lambda a, m=make, n=length, p=periodic: (
+                a[0, 0] * m(n, p)
+            )
+    cases["hamming_own"] = lambda a: torch.hamming_window(9, True, 0.5, 0.4, dtype=a.dtype)
+    cases["kaiser_double"] = lambda a: torch.kaiser_window(9, False, 5.0, dtype=torch.float64)
+    return cases
 
 
 def creation_cases() -> list[Case]:
@@ -44,6 +59,7 @@ def creation_cases() -> list[Case]:
         "meshgrid": lambda a: torch.meshgrid(torch.arange(3), torch.arange(4), indexing="ij"),
         "cartesian": lambda a: torch.cartesian_prod(torch.arange(3), torch.arange(2)), "vander": lambda a: torch.vander(a[0], 3),
         "hann": lambda a: torch.hann_window(8),
+        **window_cases(),
     }  # fmt: skip
     cases: list[Case] = [(name, f, (s,)) for name, f in made.items()]
     for d in (-7, -2, 0, 1, 9):

@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._higher_order_ops.map import map as map_steps
+from torch._higher_order_ops.scan import scan
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from tests.operator_cases import Case, rand
 
@@ -71,3 +74,42 @@ def recurrent_cases() -> list[Case]:
         ("rnn_cell", double(layer(nn.RNNCell, 7, 6, nonlinearity="relu")), (x[0],)),
     ]
     return cases
+
+
+def running_mean(carry: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+    carry = 0.9 * carry + 0.1 * row
+    return carry, carry.tanh()
+
+
+def higher_order_cases() -> list[Case]:
+    """Functions that PyTorch's operators call: for each step, for each score."""
+    x, state, heads = rand(5, 2, 3), rand(2, 3, seed=1), rand(2, 4, 6, 8)
+
+    def near(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return score - (i - j).abs() * 0.1 * (h + 1)
+
+    past = create_block_mask(
+        lambda b, h, i, j: i >= j, None, None, 6, 6, device="cpu", BLOCK_SIZE=4
+    )
+    return [
+        ("scan", lambda s, a: scan(running_mean, s, a), (state, x)),
+        ("scan_reverse", lambda s, a: scan(running_mean, s, a, reverse=True)[1], (state, x)),
+        ("map", lambda a: map_steps(lambda row: row.softmax(-1) * 2, a), (x,)),
+        (
+            "cond",
+            lambda a, s: torch.cond(a.sum() > s, torch.sin, torch.cos, (a,)),
+            (x, x.sum() - 1),
+        ),
+        (
+            "cond_not",
+            lambda a, s: torch.cond(a.sum() > s, torch.sin, torch.cos, (a,)),
+            (x, x.sum() + 1),
+        ),
+        ("flex", lambda q: flex_attention(q, q, q, score_mod=near), (heads,)),
+        ("flex_mask", lambda q: flex_attention(q, q, q, block_mask=past), (heads,)),
+        (
+            "flex_groups",
+            lambda q: flex_attention(q, q[:, :2], q[:, 2:], enable_gqa=True, scale=0.2),
+            (heads,),
+        ),
+    ]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mojoaccel.api import read_dynamic_shapes
 from mojoaccel.cache import Cache
 from mojoaccel.config import TraceOptions
 from mojoaccel.driver import Compiler
@@ -168,6 +169,21 @@ def test_errors_of_the_model_itself_name_its_line() -> None:
     found = failure(Raising(), torch.ones(3))
     assert found.code == "MA207"
     assert "out of cheese" in str(found)
+
+
+class Many(nn.Module):
+    def forward(self, *x: Tensor) -> Tensor:
+        return x[0] + x[1]
+
+
+def test_dynamic_shapes_follow_the_structure_of_the_inputs() -> None:
+    args = (torch.ones(2, 3), torch.ones(2, 3))
+    example = Example(Many(), args)
+    batch = torch.export.Dim("batch")
+    found = read_dynamic_shapes(example, (({0: batch}, {0: batch}),))
+    assert sorted(found) == ["x_0", "x_1"]
+    with pytest.raises(MojoaccelError, match="structure of x"):
+        read_dynamic_shapes(example, ({0: batch},))
 
 
 def test_a_declared_input_must_exist() -> None:
