@@ -88,7 +88,12 @@ def make(
 OPS = (
     make("full", filled("fill_value")),
     make("full_like", filled("fill_value")),
-    make("scalar_tensor", filled("s")),
+    make(
+        "scalar_tensor",
+        filled("s"),
+        "aten.scalar_tensor.default",
+        "prims.scalar_tensor.default",
+    ),
     make("zeros", filled(None, 0)),
     make("ones", filled(None, 1)),
     make("zeros_like", filled(None, 0)),

@@ -79,6 +79,12 @@ def lower_frexp(ctx: KernelContext, node: Node) -> None:
     )
 
 
+def nextafter(p: PointwiseContext) -> str:
+    """``aten.nextafter``: of the stored type, whose neighbours are wider apart."""
+    x, y = (p.operand(i, dtype=p.result.dtype) for i in (0, 1))
+    return p.body.cast(p.call("nextafter", x, y), p.dtype)
+
+
 SHIFTS = ("Tensor", "Tensor_Scalar", "Scalar_Tensor")
 ONE = ("airy_ai", "i0e", "i1", "i1e", "erfcx", "ndtri", "bessel_j0", "bessel_j1", "bessel_y0",
        "bessel_y1", "spherical_bessel_j0")  # fmt: skip
@@ -97,7 +103,8 @@ POLYNOMIALS = ("hermite_polynomial_h", "hermite_polynomial_he", "laguerre_polyno
 
 OPS = (
     *(op(n, unary(n)) for n in ("lgamma", "digamma", "i0")),
-    *(op(n, binary(n)) for n in ("hypot", "nextafter", "gcd", "lcm", "igamma", "igammac")),
+    *(op(n, binary(n)) for n in ("hypot", "gcd", "lcm", "igamma", "igammac")),
+    op("nextafter", nextafter),
     op("signbit", signbit),
     op("polygamma", polygamma),
     op("round_decimals", round_decimals, "aten.round.decimals"),

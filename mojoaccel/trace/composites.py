@@ -77,6 +77,12 @@ def combinations(x: Tensor, r: int = 2, with_replacement: bool = False) -> Tenso
     return x[torch.nonzero_static(inside, size=count)]
 
 
+def narrow(x: Tensor, dim: int, start: Tensor, length: int) -> Tensor:
+    """``aten.narrow.Tensor``: from a place that a tensor without dimensions holds."""
+    first = torch.where(start < 0, start + x.shape[dim], start).reshape(1)
+    return x.index_select(dim, first + torch.arange(length, device=x.device))
+
+
 def linear_cross_entropy(
     x: Tensor,
     weight: Tensor,
@@ -136,6 +142,17 @@ def rrelu(
     return aten.rrelu_with_noise_functional.default(  # type: ignore[no-any-return]
         x, torch.empty_like(x), lower, upper, True, generator
     )[0]
+
+
+def conv_tbc(x: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """``aten.conv_tbc``: a 1-d convolution of [time, batch, channels]."""
+    y = F.conv1d(x.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad)
+    return y.permute(2, 0, 1)
+
+
+def weight_int8pack_mm(x: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
+    """``aten._weight_int8pack_mm``: rows of whole numbers, each with its scale."""
+    return (x.float() @ weight.float().t() * scales.float()).to(x.dtype)
 
 
 def gaussian_nll_loss(
@@ -206,7 +223,11 @@ def trained_batch_norm(
 
 
 aten, modules = torch.ops.aten, torch.ops.torch_nn
+VIEWS = {aten.narrow.Tensor: narrow}
+"""Those that return views: torch takes them apart by itself unless their calls are replaced."""
+
 DECIDING = {
+    **VIEWS,
     aten.cov.default: cov,
     aten.corrcoef.default: corrcoef,
     aten.combinations.default: combinations,
@@ -218,6 +239,13 @@ COMPOSITES = {
     aten.embedding_renorm.default: embedding_renorm,
     aten.rrelu.default: rrelu,
     aten._native_batch_norm_legit_functional.default: trained_batch_norm,
+    aten.conv_tbc.default: conv_tbc,
+    aten._weight_int8pack_mm.default: weight_int8pack_mm,
+    aten.view_as_real_copy.default: torch.view_as_real,
+    aten.view_as_complex_copy.default: torch.view_as_complex,
+    aten._conj_copy.default: torch.conj,
+    aten._is_all_true.default: torch.all,
+    aten._is_any_true.default: torch.any,
     torch.ops.prims.convert_element_type.default: lambda x, dtype: x.to(dtype),
     modules._linear_cross_entropy_batch_chunked.default: linear_cross_entropy,
     modules._linear_cross_entropy_batch_chunked_no_reduction.default: linear_cross_entropies,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mojoaccel.trace.composites import VIEWS
 from mojoaccel.trace.pooling import per_axis
 
 aten = torch.ops.aten
@@ -183,6 +184,11 @@ def general_fixed(
     return convolve(input, weight, bias, stride, padding, dilation, *more)
 
 
+def time_first(x: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """``aten.conv_tbc`` ([time, batch, channels]) with a weight computed at run time."""
+    return ordinary(x.permute(1, 2, 0), weight.permute(2, 1, 0), bias, 1, pad).permute(2, 0, 1)
+
+
 FORMS: dict[Any, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
     aten.conv1d.default: (ordinary, ordinary_fixed),
     aten.conv1d.padding: (ordinary, ordinary_fixed),
@@ -194,6 +200,7 @@ FORMS: dict[Any, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
     aten.conv_transpose2d.input: (transposed, transposed_fixed),
     aten.conv_transpose3d.input: (transposed, transposed_fixed),
     aten.convolution.default: (general, general_fixed),
+    aten.conv_tbc.default: (time_first, time_first),
 }
 """What replaces an overload with a weight computed at run time, and with a fixed one."""
 
@@ -250,6 +257,28 @@ UPSAMPLES = {
 """Resampling that has a kernel."""
 
 
+def replacement(node: Any, changing: set[str]) -> Callable[..., Any] | None:
+    """Return what replaces a call, given the names of what is not the same in every run."""
+    if node.target in FORMS:
+        varying, fixed = FORMS[node.target]
+        x, w = node.args[0], node.args[1]
+        rank = w.meta["val"].dim() - 2
+        turned = node.target in (aten.conv_transpose3d.input,) or (
+            node.target is aten.convolution.default and node.args[6] and rank == 3
+        )
+        if w.name in changing:
+            return varying
+        return fixed if turned or x.meta["val"].dim() == rank + 1 else None
+    if node.target in VIEWS:
+        return VIEWS[node.target]
+    if node.target in POOLS and node.args[0].meta["val"].dim() == POOLS[node.target] + 1:
+        return without_batch(node.target)
+    planes = node.target in POOLS or node.target in UPSAMPLES
+    if planes and isinstance(node.args[0].meta["val"].shape[1], torch.SymInt):
+        return by_planes(node.target)
+    return None
+
+
 def replacements(program: Any) -> dict[str, Callable[..., Any]]:
     """Return what replaces which node of an exported program."""
     signature = program.graph_signature
@@ -261,23 +290,9 @@ def replacements(program: Any) -> dict[str, Callable[..., Any]]:
             changing.add(node.name)
         if node.op != "call_function":
             continue
-        if node.target in FORMS:
-            varying, fixed = FORMS[node.target]
-            x, w = node.args[0], node.args[1]
-            rank = w.meta["val"].dim() - 2
-            turned = node.target in (aten.conv_transpose3d.input,) or (
-                node.target is aten.convolution.default and node.args[6] and rank == 3
-            )
-            if w.name in changing:
-                found[node.name] = varying
-            elif turned or x.meta["val"].dim() == rank + 1:
-                found[node.name] = fixed
-        elif node.target in POOLS and node.args[0].meta["val"].dim() == POOLS[node.target] + 1:
-            found[node.name] = without_batch(node.target)
-        elif node.target in POOLS or node.target in UPSAMPLES:
-            channels = node.args[0].meta["val"].shape[1]
-            if isinstance(channels, torch.SymInt):
-                found[node.name] = by_planes(node.target)
+        replaced = replacement(node, changing)
+        if replaced is not None:
+            found[node.name] = replaced
     return found
 
 

@@ -23,7 +23,7 @@ from mojoaccel.trace.binning import BINNING
 from mojoaccel.trace.composites import COMPOSITES
 from mojoaccel.trace.pooling import POOLS
 from mojoaccel.trace.sampling import SAMPLERS
-from mojoaccel.trace.windows import WINDOWS
+from mojoaccel.trace.sequences import SEQUENCES
 
 _FROM_TORCH = [
     torch.ops.aten.grid_sampler_2d.default,
@@ -31,6 +31,7 @@ _FROM_TORCH = [
     torch.ops.aten.native_group_norm.default,
     torch.ops.aten._native_batch_norm_legit.no_stats,
     torch.ops.aten._batch_norm_with_update_functional.default,
+    torch.ops.aten.upsample_trilinear3d.default,
 ]
 """Operators without a record that torch can decompose but keeps whole unless asked."""
 
@@ -56,9 +57,9 @@ def _table(_declared: frozenset[str], recorded: frozenset[str]) -> dict[Any, Any
         **get_decompositions(_FROM_TORCH),
         **POOLS,
         **SAMPLERS,
+        **SEQUENCES,
         **COMPOSITES,
         **BINNING,
-        **WINDOWS,
     }
 
 

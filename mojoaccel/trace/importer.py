@@ -16,6 +16,7 @@ from mojoaccel.ir.types import BY_TORCH, TensorType
 from mojoaccel.ops.registry import Foreign, OpDef, by_aten
 from mojoaccel.trace.held import HeldSizes
 from mojoaccel.trace.source import source_of
+from mojoaccel.trace.strided import strided_source
 from mojoaccel.trace.symbolic import SizeReader
 
 NOTHING = frozenset(
@@ -35,6 +36,7 @@ SAME = frozenset(
         "aten.alias.default",
         "aten.detach.default",
         "aten.detach_.default",
+        "aten.detach_copy.default",
         "aten.lift_fresh_copy.default",
         "aten.lift_fresh.default",
         "aten.contiguous.default",
@@ -214,7 +216,9 @@ class Importer:
     def _add(self, fx: Any, record: OpDef, value: Any) -> None:
         inputs, attrs = self.read_arguments(fx, record)
         if record.name.startswith("as_strided"):
-            _check_strided(fx)
+            base, offset = strided_source(fx, record.name)
+            inputs[0] = self.names[base.name]
+            attrs["storage_offset"] = self._attr(offset)
         values = value if isinstance(value, (tuple, list)) else [value]
         outputs = []
         for index, item in enumerate(values):
@@ -353,20 +357,6 @@ _KNOWN_SIZE = {
     "repeat_interleave": "pass output_size",
 }
 """What makes the size of an operator's result known."""
-
-
-def _check_strided(fx: Any) -> None:
-    """Refuse windows on memory that only PyTorch's own strides describe.
-
-    Raises:
-        MojoaccelError: MA302, the tensor is not contiguous, or an offset counts from the start of
-            a storage that it shares.
-    """
-    source = fx.args[0].meta["val"]
-    offset = bind_arguments(fx).get("storage_offset")
-    if not source.is_contiguous() or (offset is not None and source.storage_offset() != 0):
-        message = "as_strided of a tensor that is itself a window on another"
-        raise error("MA302", message, loc=source_of(fx), hint="use slices, or clone it first")
 
 
 def _is_operand(argument: Any) -> bool:

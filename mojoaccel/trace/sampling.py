@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mojoaccel.trace.pooling import accumulate, column, gather_axis, line
+
+Filter = Callable[[Tensor], Tensor]
+"""Weights of pixels from their distances."""
 
 
 def cubic(t: Tensor) -> Tensor:
@@ -25,8 +28,17 @@ def triangle(t: Tensor) -> Tensor:
     return (1 - t.abs()).clamp(min=0)
 
 
+def lanczos(t: Tensor) -> Tensor:
+    """Return Lanczos' filter: sinc, windowed by its own main lobe at a third of the pace."""
+    return torch.where(t.abs() < 3, torch.sinc(t) * torch.sinc(t / 3), 0.0)
+
+
+REACH = {triangle: 1.0, cubic: 2.0, lanczos: 3.0}
+"""How far each filter reaches, in pixels."""
+
+
 def resample_axis(
-    x: Tensor, axis: int, outputs: Any, scale: float | None, corners: bool, is_cubic: bool
+    x: Tensor, axis: int, outputs: Any, scale: float | None, corners: bool, filtered: Filter
 ) -> Tensor:
     """Resample one axis with a filter as wide as the reduction (PyTorch's `antialias=True`)."""
     n = x.shape[axis]
@@ -34,7 +46,7 @@ def resample_axis(
         ratio = (n - 1) / (outputs - 1) if outputs > 1 else 0.0
     else:
         ratio = 1.0 / scale if scale else n / outputs
-    reach = 2.0 if is_cubic else 1.0
+    reach = REACH[filtered]
     support = reach * ratio if ratio >= 1.0 else reach
     inverse = 1.0 / ratio if ratio >= 1.0 else 1.0
     taps = int(-(-support // 1)) * 2 + 1
@@ -43,7 +55,7 @@ def resample_axis(
     end = (center + support + 0.5).to(torch.int64).clamp(max=n)
     at = first[:, None] + line(taps, x)
     t = (at.to(torch.float64) - center[:, None] + 0.5) * inverse
-    weights = torch.where(at < end[:, None], cubic(t) if is_cubic else triangle(t), 0.0)
+    weights = torch.where(at < end[:, None], filtered(t), 0.0)
     total = weights.sum(1, keepdim=True)
     weights = (weights / torch.where(total == 0, 1.0, total)).to(x.dtype)
     windows = gather_axis(x, axis, at.clamp(max=n - 1))
@@ -53,27 +65,24 @@ def resample_axis(
 
 
 def antialiased(
-    x: Tensor, size: Any, corners: bool, scales: Sequence[Any], is_cubic: bool
+    x: Tensor, size: Any, corners: bool, scales: Sequence[Any], filtered: Filter
 ) -> Tensor:
     """Resample the columns, then the rows, of images."""
     y = accumulate(x)
     for axis in (3, 2):
-        y = resample_axis(y, axis, size[axis - 2], scales[axis - 2], corners, is_cubic)
+        y = resample_axis(y, axis, size[axis - 2], scales[axis - 2], corners, filtered)
     return y.to(x.dtype)
 
 
-def bilinear_aa(
-    x: Tensor, output_size: Any, align_corners: bool, scales_h: Any = None, scales_w: Any = None
-) -> Tensor:
-    """``aten._upsample_bilinear2d_aa``."""
-    return antialiased(x, output_size, align_corners, (scales_h, scales_w), False)
+def resampler(filtered: Filter) -> Callable[..., Tensor]:
+    """Return ``aten._upsample_*2d_aa`` with a filter."""
 
+    def resample(
+        x: Tensor, output_size: Any, align_corners: bool, scales_h: Any = None, scales_w: Any = None
+    ) -> Tensor:
+        return antialiased(x, output_size, align_corners, (scales_h, scales_w), filtered)
 
-def bicubic_aa(
-    x: Tensor, output_size: Any, align_corners: bool, scales_h: Any = None, scales_w: Any = None
-) -> Tensor:
-    """``aten._upsample_bicubic2d_aa``."""
-    return antialiased(x, output_size, align_corners, (scales_h, scales_w), True)
+    return resample
 
 
 def reflect(at: Tensor, low: float, high: float) -> Tensor:
@@ -137,8 +146,9 @@ def grid_sampler_3d(
 
 aten = torch.ops.aten
 SAMPLERS = {
-    aten._upsample_bilinear2d_aa.default: bilinear_aa,
-    aten._upsample_bicubic2d_aa.default: bicubic_aa,
+    aten._upsample_bilinear2d_aa.default: resampler(triangle),
+    aten._upsample_bicubic2d_aa.default: resampler(cubic),
+    aten._upsample_lanczos2d_aa.default: resampler(lanczos),
     aten.grid_sampler_3d.default: grid_sampler_3d,
 }
 """What replaces each overload."""

@@ -24,32 +24,25 @@ from tests.opdb.samples import DTYPES, read_database
 Results = dict[str, dict[str, Any]]
 
 
-def run_chunk(pairs: dict[str, list[int]], most: int, limit: float) -> Results:
-    """Run some operators in a process of their own; one that dies is run again one by one.
+def run_chunk(pairs: dict[str, list[int]], most: int, limit: int) -> Iterator[Results]:
+    """Run some operators in a process of their own; yield what each of its builds tells.
 
     Args:
         pairs: Operators and types, with the numbers of the samples that are done.
         most: Samples of each.
-        limit: Seconds the process may take.
+        limit: Seconds a build and its run may take.
     """
-    command = [sys.executable, "-m", "tests.opdb.worker", str(most)]
-    try:
-        done = subprocess.run(
-            command, input=json.dumps(pairs), capture_output=True, text=True, timeout=limit
-        )
-        if done.returncode == 0:
-            return dict(json.loads(done.stdout.splitlines()[-1]))
-        why = f"exit {done.returncode}: {done.stderr[-300:]}"
-    except subprocess.TimeoutExpired:
-        why = f"not done in {limit:.0f} s"
-    if len(pairs) > 1:
-        names = list(pairs)
-        parts = names[: len(names) // 2], names[len(names) // 2 :]
-        return {
-            k: r for p in parts for k, r in run_chunk({n: pairs[n] for n in p}, most, limit).items()
-        }
-    row = {"all": 0, "taken": [], "left_out": {}, "pass": 0, "wrong": [[-1, why]], "refused": {}}
-    return {pair: row for pair in pairs}
+    command = [sys.executable, "-m", "tests.opdb.worker", str(most), str(limit)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as worker:
+        assert worker.stdin is not None and worker.stdout is not None
+        worker.stdin.write(json.dumps(pairs))
+        worker.stdin.close()
+        for line in worker.stdout:
+            yield json.loads(line)
+    if worker.returncode:
+        print(f"exit {worker.returncode} after {', '.join(pairs)}", file=sys.stderr)
 
 
 def join(before: dict[str, Any] | None, row: dict[str, Any]) -> dict[str, Any]:
@@ -120,9 +113,9 @@ def main() -> int:
     parser.add_argument("--ops", nargs="*", help="names in the database; all by default")
     parser.add_argument("--dtypes", nargs="*", default=list(DTYPES))
     parser.add_argument("--most", type=int, default=10_000, help="samples of an operator and type")
-    parser.add_argument("--chunk", type=int, default=400, help="samples of one process, about")
+    parser.add_argument("--chunk", type=int, default=4000, help="samples of one process, about")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--limit", type=float, default=1200, help="seconds of one process")
+    parser.add_argument("--limit", type=int, default=1200, help="seconds of one build")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--resume", action="store_true", help="keep what --out's file has, and add")
     given = parser.parse_args()
@@ -140,17 +133,23 @@ def main() -> int:
         results.update(json.loads(given.out.read_text()))
 
     def take(chunk: dict[str, list[int]]) -> None:
-        for pair, row in run_chunk(chunk, given.most, given.limit).items():
-            results[pair] = join(results.get(pair), row)
+        for rows in run_chunk(chunk, given.most, given.limit):
+            for pair, row in rows.items():
+                results[pair] = join(results.get(pair), row)
+            if given.out and any(r["pass"] for r in rows.values()):
+                save()
+
+    def save() -> None:
         print(f"{len(results)} of {len(pairs)}", file=sys.stderr, flush=True)
-        if given.out:
-            part = given.out.with_suffix(".part")
-            part.write_text(json.dumps(results) + "\n")
-            part.replace(given.out)
+        part = given.out.with_suffix(".part")
+        part.write_text(json.dumps(results) + "\n")
+        part.replace(given.out)
 
     chunks = share_out(pairs, results, given.most, given.chunk)
     with ThreadPoolExecutor(given.jobs) as pool:
         list(pool.map(take, chunks))
+    if given.out:
+        save()
     text, share = report(results)
     print(text)
     return 0 if share >= 0.98 else 1

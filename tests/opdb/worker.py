@@ -1,7 +1,8 @@
-"""Compiles and judges samples of some operators; prints the result as a line of JSON.
+"""Compiles and judges samples of some operators; prints a line of JSON a build.
 
-Run by the harness: ``python -m tests.opdb.worker MOST``, which reads from standard input which
-operators to take (``OP:DTYPE``) and which samples of each not to.
+Run by the harness: ``python -m tests.opdb.worker MOST SECONDS``, which reads from standard input
+which operators to take (``OP:DTYPE``) and which samples of each not to. Every build runs in a
+process forked for it, with everything imported, so that a crash costs one sample.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 import warnings
 from collections import Counter, defaultdict
@@ -36,6 +38,7 @@ UNINITIALIZED = re.compile(r"(new_)?empty(_like|_strided|_permuted)?")
 """Operators that give whatever was in memory: shapes and types are compared."""
 
 Refusals = dict[tuple[str, str], Counter[str]]
+Outcome = tuple[list[tuple[int, str]], list[tuple[str, str, dict[str, int]]]]
 
 
 def tensors_of(samples: Sequence[Sample]) -> tuple[torch.Tensor, ...]:
@@ -126,6 +129,63 @@ def _in_double(sample: Sample, own: list[torch.Tensor]) -> list[torch.Tensor]:
     return exact if [e.shape for e in exact] == [o.shape for o in own] else own
 
 
+def isolated(samples: list[Sample], limit: int) -> Outcome:
+    """Judge samples in a process of their own; one that dies is halved down to the sample.
+
+    Args:
+        samples: Samples of one build.
+        limit: Seconds the process may take.
+
+    Returns:
+        What is wrong with each that was lowered, by position, and why others were refused.
+    """
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(limit)
+        refused: Refusals = defaultdict(Counter)
+        places = {id(s): i for i, s in enumerate(samples)}
+        found = [(places[id(s)], why) for s, why in run(samples, refused)]
+        with os.fdopen(write, "w") as pipe:
+            json.dump((found, [(*key, dict(why)) for key, why in refused.items()]), pipe)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        text = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if status == 0 and text:
+        judged, refusals = json.loads(text)
+        return [(i, why) for i, why in judged], [tuple(r) for r in refusals]
+    if len(samples) == 1:
+        return [(0, f"the process died of signal {os.WTERMSIG(status)}")], []
+    half = len(samples) // 2
+    first, second = (isolated(part, limit) for part in (samples[:half], samples[half:]))
+    return first[0] + [(half + i, why) for i, why in second[0]], first[1] + second[1]
+
+
+def rows_of(samples: list[Sample], totals: dict[str, int], outcome: Outcome) -> dict[str, Any]:
+    """Return what one build tells, by operator and type."""
+    rows: dict[str, dict[str, Any]] = {}
+    for s in samples:
+        pair = f"{s.op}:{s.dtype}"
+        row = rows.setdefault(pair, empty_row(totals[pair]))
+        row["taken"].append(s.number)
+    judged, refusals = outcome
+    for place, why in judged:
+        row = rows[f"{samples[place].op}:{samples[place].dtype}"]
+        row["pass"] += not why
+        row["wrong"] += [[samples[place].number, why]] if why else []
+    for op, dtype, why in refusals:
+        row = rows[f"{op}:{dtype}"]
+        row["refused"] = dict(Counter(row["refused"]) + Counter(why))
+    return rows
+
+
+def empty_row(total: int) -> dict[str, Any]:
+    """Return the row of an operator of which no sample has run."""
+    return {"all": total, "taken": [], "left_out": {}, "pass": 0, "wrong": [], "refused": {}}
+
+
 def main() -> None:
     """Run the command line."""
     warnings.simplefilter("ignore")
@@ -133,24 +193,28 @@ def main() -> None:
     answer = os.dup(1)
     os.dup2(2, 1)
     pairs: dict[str, list[int]] = json.load(sys.stdin)
-    most, database = int(sys.argv[1]), read_database()
-    refused: Refusals = defaultdict(Counter)
-    rows: dict[str, dict[str, Any]] = {}
+    most, limit, database = int(sys.argv[1]), int(sys.argv[2]), read_database()
+
+    def tell(rows: dict[str, Any]) -> None:
+        os.write(answer, json.dumps(rows).encode() + b"\n")
+
+    totals: dict[str, int] = {}
     pending: list[Sample] = []
+    warm = False
     for pair, done in pairs.items():
         name, dtype = pair.rsplit(":", 1)
-        samples, rows[pair] = read_samples(database[name], dtype, most, done)
+        samples, row = read_samples(database[name], dtype, most, done)
+        if samples and not pending and not warm:
+            warm = refusal(samples[:1]) is not None  # imports what every process needs
+        totals[pair] = row["all"]
+        without = sorted({*row["taken"]} - {s.number for s in samples})
+        tell({pair: {**empty_row(row["all"]), "taken": without, "left_out": row["left_out"]}})
         pending += samples
-    judgements = []
-    for at in range(0, len(pending), BATCH):
-        judgements += run(pending[at : at + BATCH], refused)
-    for pair, row in rows.items():
-        mine = [(s.number, why) for s, why in judgements if f"{s.op}:{s.dtype}" == pair]
-        row["pass"] = sum(not why for _, why in mine)
-        row["wrong"] = [[number, why] for number, why in mine if why]
-        name, dtype = pair.rsplit(":", 1)
-        row["refused"] = dict(refused[name, dtype])
-    os.write(answer, json.dumps(rows).encode() + b"\n")
+        while len(pending) >= BATCH:
+            batch, pending = pending[:BATCH], pending[BATCH:]
+            tell(rows_of(batch, totals, isolated(batch, limit)))
+    if pending:
+        tell(rows_of(pending, totals, isolated(pending, limit)))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,8 @@ def creation_cases() -> list[Case]:
         "cartesian": lambda a: torch.cartesian_prod(torch.arange(3), torch.arange(2)), "vander": lambda a: torch.vander(a[0], 3),
         "hann": lambda a: torch.hann_window(8),
         **window_cases(),
+        "bartlett_bf16": lambda a: torch.bartlett_window(7, False, dtype=torch.bfloat16), "kaiser_seven": lambda a: torch.kaiser_window(33, True, 7.0),
+        "range": lambda a: torch.range(0, 1, 0.1), "range_down": lambda a: torch.range(5, 2, -1, dtype=torch.int64),
     }  # fmt: skip
     cases: list[Case] = [(name, f, (s,)) for name, f in made.items()]
     for d in (-7, -2, 0, 1, 9):
@@ -97,7 +99,8 @@ def view_cases() -> list[Case]:
         "repeat_interleave": lambda a: a.repeat_interleave(2, dim=1), "repeat_interleave_flat": lambda a: a.repeat_interleave(2),
         "cat_self": lambda a: torch.cat([a, a], -2), "cat_one": lambda a: torch.cat([a], 1), "stack": lambda a: torch.stack([a, a + 1], 2), "hstack": lambda a: torch.hstack([a, a]),
         "vstack": lambda a: torch.vstack([a[0], a[1]]), "dstack": lambda a: torch.dstack([a, a]), "column_stack": lambda a: torch.column_stack([a, a]), "block_diag": lambda a: torch.block_diag(a[0, 0], a[0, 1, :2]),
-        "atleast": lambda a: torch.atleast_3d(a[0, 0]), "T": lambda a: a[0, 0].T, "mT": lambda a: a.mT * 2, "as_strided": lambda a: a.as_strided((3, 4), (7, 2), 5), "as_strided_overlap": lambda a: a.as_strided((10, 6), (3, 1)),
+        "atleast": lambda a: torch.atleast_3d(a[0, 0]), "T": lambda a: a[0, 0].T, "mT": lambda a: a.mT * 2, "as_strided": lambda a: a.as_strided((3, 4), (7, 2), 5), "as_strided_window": lambda a: a[0, 1:].as_strided((3, 4), (7, 2)), "as_strided_window_at": lambda a: a.transpose(0, 3)[1:].as_strided((4,), (3,), 5),
+        "as_strided_overlap": lambda a: a.as_strided((10, 6), (3, 1)),
         "as_strided_broadcast": lambda a: torch.as_strided(a * 1, (2, 5), (0, 4)), "slice_scatter": lambda a: a.slice_scatter(a[:, :, :2] * 2, 2, 1, 4, 2), "select_scatter": lambda a: a.select_scatter(a[:, 0] + 1, 1, -1),
         "diagonal_scatter": lambda a: a.diagonal_scatter(a[..., :4, 0] * 5, 0, 2, 3), "as_strided_scatter": lambda a: a.as_strided_scatter(a[0, 0, 0, :3], (3,), (4,), 2), "diagonal_scatter_up": lambda a: a.diagonal_scatter(a[:, :, :3, 0] * 5, 2, 2, 3),
         "clone": lambda a: a.mT.clone(), "contiguous": lambda a: a.permute(3, 1, 0, 2).contiguous() * 1, "to": lambda a: a.to(torch.float16), "to_bool": lambda a: a.to(torch.bool), "to_i8": lambda a: (a * 50).to(torch.int8),
@@ -141,7 +144,7 @@ def read_cases() -> list[Case]:
         ("index_select", lambda a, p: a.index_select(1, p), (s, i[0])), ("index_select_0d", lambda a, p: a.index_select(0, p), (rand(), torch.tensor([0]))),
         ("index_select_scalar", lambda a, p: a.index_select(0, p), (s, torch.tensor(2))), ("index_select_i32", lambda a, p: a.index_select(2, p), (x, torch.tensor([3, 3]).int())), ("index_select_empty", lambda a, p: a.index_select(0, p[:0]), (s, i[0])),
         ("where_index", lambda a, p: torch.where(p[:, :1] > 2, a[:3, :4], a[p[:, 0]][:, :4]), (s, i)),
-        ("index_item", at(0), (s, torch.tensor(3))), ("index_item_last", at(..., 0), (x, torch.tensor(-2))), ("index_item_pair", lambda a, p: a[p, p - 2], (s, torch.tensor(3))),
+        ("index_item", at(0), (s, torch.tensor(3))), ("index_item_last", at(..., 0), (x, torch.tensor(-2))), ("narrow_item", lambda a, p: a.narrow(1, p, 2), (s, torch.tensor(3))), ("narrow_item_negative", lambda a, p: torch.narrow(a, -1, p, 2), (x, torch.tensor(-3))), ("index_item_pair", lambda a, p: a[p, p - 2], (s, torch.tensor(3))),
         ("assign_item", lambda a, p: torch.select_scatter(a, a[0, :6] * 2, 1, p.item()), (s, torch.tensor(3))), ("scale_item", lambda a, p: a * p.item(), (s, torch.tensor(3))),
         ("unsafe_index", lambda a, p: torch.ops.aten._unsafe_index(a, [None, p]), (s, i)),
         ("masked_index", lambda a, m, p: torch.ops.aten._unsafe_masked_index(a, m[0], [None, p], 9.0), (s, b[:, :6], torch.tensor([0, 1, 2, 3, 4, 5]))),

@@ -220,6 +220,15 @@ def resampling_cases() -> list[Case]:
                 (IMAGE,),
             )
         )
+    cases += [
+        ("aa_lanczos", lambda a: up(a, (4, 3), mode="lanczos", antialias=True), (IMAGE,)),
+        ("aa_lanczos_up", lambda a: up(a, (20, 15), mode="lanczos", antialias=True), (IMAGE,)),
+        (
+            "aa_lanczos_factor",
+            lambda a: up(a, scale_factor=0.45, mode="lanczos", antialias=True),
+            (IMAGE,),
+        ),
+    ]
     return cases  # fmt: skip
 
 

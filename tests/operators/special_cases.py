@@ -15,7 +15,8 @@ ANY = {
     "i1e": S.i1e, "erfcx": S.erfcx, "j0": S.bessel_j0, "j1": S.bessel_j1,
     "spherical_j0": S.spherical_bessel_j0, "log_ndtr": S.log_ndtr, "signbit": torch.signbit,
     "frexp": torch.frexp, "decimals": lambda x: torch.round(x, decimals=2),
-    "tens": lambda x: torch.round(x, decimals=-1),
+    "tens": lambda x: torch.round(x, decimals=-1), "xlogy_by": lambda x: torch.xlogy(x, 2.5),
+    "xlog1py_of": lambda x: S.xlog1py(3, x),
 }  # fmt: skip
 POSITIVE = {
     "y0": S.bessel_y0, "y1": S.bessel_y1, "k0": S.modified_bessel_k0, "k1": S.modified_bessel_k1,
@@ -25,6 +26,8 @@ POSITIVE = {
     "igammac": lambda x: torch.igammac(x, x.flip(0)),
 }  # fmt: skip
 LIMITS = ("airy_ai", "i0", "i1", "j0", "j1", "y0", "y1", "trigamma", "zeta")
+ENDLESS = ("i0", "i1", "j0", "j1", "y0", "y1")
+"""Those that PyTorch answers with NaN at the infinities."""
 POLYNOMIALS = [
     *(f"{s}chebyshev_polynomial_{k}" for s in ("", "shifted_") for k in "tuvw"),
     "hermite_polynomial_h", "hermite_polynomial_he", "laguerre_polynomial_l",
@@ -38,7 +41,7 @@ def values() -> Tensor:
 
 def special_cases() -> list[Case]:
     x = values()
-    # Where PyTorch's own formulas overflow, these have limits of the function instead.
+    # Where PyTorch's own formulas overflow, these still have a value.
     near = x[~(x.abs() >= 80)]
     far = torch.tensor([80.5, 700, 1e30, torch.inf, torch.nan, 0])
     inside = {n: near if n in LIMITS else x for n in (*ANY, *POSITIVE)}
@@ -53,7 +56,29 @@ def special_cases() -> list[Case]:
         ("nextafter", torch.nextafter, (x.clone(), x.flip(0))),
         ("ldexp", torch.ldexp, (x.clone(), ints(1))),
     ]
-    return cases
+    ends = torch.tensor([torch.inf, -torch.inf, torch.nan, 0.0, -0.0])
+    cases += [
+        (f"{n}_ends", {**ANY, **POSITIVE}[n], (ends.clone(),)) for n in LIMITS if n in ENDLESS
+    ]
+    return [*cases, *double_cases()]
+
+
+def double_cases() -> list[Case]:
+    """Of float64: those that PyTorch computes to all of its digits."""
+    x = torch.cat([values().double(), torch.tensor([1e-300, 1e-310, 1e300, 170.5, -21.5])])
+    x = x[~(x.abs() >= 1e10)]
+    unit = torch.cat([rand(40).sigmoid().double(), torch.tensor([1e-30, 1e-300, 1e-310, 0.999])])
+    order = 1 + torch.tensor([2e-9, 40.3, 11.0, 3.0, 1e3, torch.inf, 0.5, 1.0]).double()
+    place = torch.tensor([0.3, 11.0, 9.0, 1e-5, 1.0, 2.5, 3.0, 0.7]).double()
+    small = torch.tensor([1e-30, 1e-5, 0.3, 0.05]).double()
+    return [
+        *((f"{n}_f64", ANY[n], (x.clone(),)) for n in ("erfcx", "lgamma", "i0e", "i1e")),
+        ("erfc_f64", torch.erfc, (x.clone(),)),
+        ("ndtri_f64", S.ndtri, (unit,)),
+        ("zeta_f64", S.zeta, (order, place)),
+        ("igammac_f64", torch.igammac, (small, small.flip(0) + 0.2)),
+        ("nextafter_bf16", torch.nextafter, (values().bfloat16(), values().flip(0).bfloat16())),
+    ]
 
 
 def polynomial_cases() -> list[Case]:
@@ -62,6 +87,9 @@ def polynomial_cases() -> list[Case]:
     cases: list[Case] = [(n, getattr(S, n), (x.clone(), degrees.clone())) for n in POLYNOMIALS]
     fifth: Case = ("degree", lambda a: S.chebyshev_polynomial_t(a, 5), (x.clone(),))
     place: Case = ("place", lambda n: S.hermite_polynomial_h(0.7, n), (degrees.clone(),))
+    far = torch.tensor([1e30, -1e30, 1e10, -1e10, 700.0, torch.inf, -torch.inf])
+    high = torch.tensor([4.0, 17.0, 9.0, 8.0, 19.0, 7.0, 16.0])
+    cases += [(f"{n}_far", getattr(S, n), (far.clone(), high.clone())) for n in POLYNOMIALS]
     return [*cases, fifth, place]
 
 

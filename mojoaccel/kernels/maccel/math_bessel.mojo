@@ -60,7 +60,9 @@ def modified_scaled[order: Int, w: SIMDLength](x: SIMD[F, w]) -> SIMD[F, w]:
 def modified[
     order: Int, scaled: Bool, dt: DType, w: SIMDLength
 ](x: SIMD[dt, w]) -> SIMD[dt, w]:
-    """Computes I of one order, e^-|x| times it if `scaled`."""
+    """Computes I of one order, e^-|x| times it if `scaled`; NaN at the infinities unless `scaled`, as
+    in PyTorch.
+    """
     var y = x.cast[F]()
     var a = magnitude(y)
     var r = modified_scaled[order](a)
@@ -68,6 +70,7 @@ def modified[
         # In two halves, so that only the result overflows.
         var half = exp(0.5 * a)
         r = a.gt(1500).select(SIMD[F, w](INF), r * half * half)
+        r = a.eq(INF).select(SIMD[F, w](NAN), r)
     else:
         r = a.eq(INF).select(SIMD[F, w](0), r)
     comptime if order == 1:
@@ -238,13 +241,13 @@ def first_kind_near[order: Int, w: SIMDLength](x: SIMD[F, w]) -> SIMD[F, w]:
 def first_kind[
     order: Int, dt: DType, w: SIMDLength
 ](x: SIMD[dt, w]) -> SIMD[dt, w]:
-    """Computes J of one order."""
+    """Computes J of one order; NaN at the infinities, as in PyTorch."""
     var y = x.cast[F]()
     var a = magnitude(y)
     var near = first_kind_near[order](at_most(a, FAR))
     var far = hankel[order, False](at_least(at_most(a, 1e300), FAR))
     var r = a.lt(FAR).select(near, far)
-    r = a.eq(INF).select(SIMD[F, w](0), r)
+    r = a.eq(INF).select(SIMD[F, w](NAN), r)
     comptime if order == 1:
         r = y.lt(0).select(-r, r)
     return narrow[dt](y.eq(y).select(r, y))
@@ -330,14 +333,15 @@ def second_kind_middle[order: Int, w: SIMDLength](x: SIMD[F, w]) -> SIMD[F, w]:
 def second_kind[
     order: Int, dt: DType, w: SIMDLength
 ](x: SIMD[dt, w]) -> SIMD[dt, w]:
-    """Computes Y of one order: -inf at 0, NaN below."""
+    """Computes Y of one order: -inf at 0, NaN below and, as in PyTorch, at infinity.
+    """
     var y = x.cast[F]()
     var r = second_kind_series[order](at_most(y, 2.0))
     var middle = second_kind_middle[order](at_least(at_most(y, FAR), 2.0))
     var far = hankel[order, True](at_least(at_most(y, 1e300), FAR))
     r = y.gt(2).select(middle, r)
     r = y.ge(FAR).select(far, r)
-    r = y.eq(INF).select(SIMD[F, w](0), r)
+    r = y.eq(INF).select(SIMD[F, w](NAN), r)
     r = y.eq(0).select(SIMD[F, w](-INF), r)
     return narrow[dt](y.ge(0).select(r, SIMD[F, w](NAN)))
 

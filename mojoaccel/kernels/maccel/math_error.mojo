@@ -4,11 +4,14 @@ from std.math import fma
 
 from maccel.math_exp import exp, exp_moderate, log
 from maccel.math_poly import (
+    BITS,
     INF,
     NAN,
     at_least,
     at_most,
+    bits_of,
     constant,
+    float_of,
     magnitude,
     narrow,
     polynomial,
@@ -125,15 +128,25 @@ def erfcx_far[dt: DType, w: SIMDLength](a: SIMD[dt, w]) -> SIMD[dt, w]:
 
 
 @always_inline
+def exp_square[
+    sign: Int, dt: DType, w: SIMDLength
+](a: SIMD[dt, w]) -> SIMD[dt, w]:
+    """Computes e^(a^2) or e^(-a^2) of float64 without the square's rounding.
+
+    a = head + rest, where head has so few bits that its square is exact.
+    """
+    var head = float_of[dt, w](bits_of(a) & SIMD[BITS[dt], w](-(1 << 27)))
+    var more = Float64(sign).cast[dt]() * (a - head) * (a + head)
+    var e = exp(Float64(sign).cast[dt]() * head * head)
+    return e + e * more * (1 + more * (0.5 + more * constant[dt, w](1.0 / 6.0)))
+
+
+@always_inline
 def erfc_far[dt: DType, w: SIMDLength](a: SIMD[dt, w]) -> SIMD[dt, w]:
     """Computes erfc for a >= 1 to float64 accuracy."""
     var b = at_least(at_most(a, 28.0), 1.0)
-    # e^(-a^2) = e^(-s) e^(s - a^2), s being the rounded square.
-    var s = b * b
-    var lost = fma(b, b, -s)
-    var e = exp(-s)
     return a.gt(constant[dt, w](28.0)).select(
-        constant[dt, w](0), fma(-lost, e, e) * erfcx_far(b)
+        constant[dt, w](0), exp_square[-1](b) * erfcx_far(b)
     )
 
 
@@ -154,10 +167,7 @@ def erfcx[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
     """Computes e^(x^2) erfc(x) without overflow for positive x."""
     comptime if dt == DType.float64:
         var a = magnitude(x)
-        var s = at_most(a, 27.0) * at_most(a, 27.0)
-        var lost = fma(at_most(a, 27.0), at_most(a, 27.0), -s)
-        var e = exp(s)
-        e = fma(lost, e, e)
+        var e = exp_square[1](at_most(a, 27.0))
         var far = erfcx_far(a)
         var r = a.lt(1).select(e * (1 - erf_near(a)), far)
         r = x.lt(0).select(2 * e - r, r)
@@ -179,10 +189,13 @@ def erfinv_positive[
     x = a.lt(constant[dt, w](1e-3)).select(
         a * constant[dt, w](0.88622692545275801365), x
     )
-    comptime for _ in range(2):
+    comptime for _ in range(3):
         # erf(x) - a, from whichever end it does not cancel.
         var miss = a.lt(constant[dt, w](0.5)).select(erf(x) - a, tail - erfc(x))
-        var step = miss * exp(x * x) * constant[dt, w](0.88622692545275801365)
+        # e^(x^2) in two parts: the whole overflows where the tail is no normal number.
+        var s = at_most(x * x, 700.0)
+        var step = miss * exp(s) * exp(x * x - s)
+        step *= constant[dt, w](0.88622692545275801365)
         x = x - step / (1 + x * step)
     return tail.eq(0).select(constant[dt, w](INF), x)
 

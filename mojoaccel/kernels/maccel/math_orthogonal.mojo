@@ -5,7 +5,7 @@ float64 by their three-term recurrence; Chebyshev's of high degree inside [-1, 1
 """
 
 from maccel.math_basic import trunc
-from maccel.math_poly import NAN, magnitude, narrow
+from maccel.math_poly import INF, NAN, magnitude, narrow, with_sign
 from maccel.math_trig import acos, cos, sin
 
 comptime FIRST = 0
@@ -17,6 +17,8 @@ comptime HERMITE = 4
 comptime HERMITE_PROBABILIST = 5
 comptime LAGUERRE = 6
 comptime LEGENDRE = 7
+comptime LARGEST = 3.4028234663852886e38
+"""The largest number of float32."""
 comptime LONGEST = 512
 """Degree beyond which torch.special answers NaN for Hermite's polynomials of float64."""
 
@@ -40,12 +42,27 @@ def chebyshev_inside[
 
 
 @always_inline
+def held[
+    dt: DType, w: SIMDLength
+](x: SIMD[DType.float64, w]) -> SIMD[DType.float64, w]:
+    """Returns x, or an infinity where it is too large for `dt`."""
+    comptime if dt == DType.float64:
+        return x
+    var far = magnitude(x).gt(LARGEST)
+    return far.select(with_sign(SIMD[DType.float64, w](INF), x), x)
+
+
+@always_inline
 def orthogonal[
-    family: Int, w: SIMDLength
+    family: Int, dt: DType, w: SIMDLength
 ](x: SIMD[DType.float64, w], degree: SIMD[DType.float64, w]) -> SIMD[
     DType.float64, w
 ]:
-    """Computes the polynomial of one family and degree at x."""
+    """Computes the polynomial of one family and degree at x.
+
+    What `dt` cannot hold is infinite on the way too: the difference of two infinities that follows
+    is why PyTorch answers NaN far outside.
+    """
     comptime V = SIMD[DType.float64, w]
     var n = trunc(degree)
     var p = V(1)
@@ -63,8 +80,8 @@ def orthogonal[
     comptime if family <= FOURTH:
         steps = far.select(V(1), n)
     var k = Float64(1)
-    # Beyond overflow nothing changes any more, so that the loop ends for every degree.
-    var open = steps.gt(k) & (q - q).eq(0)
+    # An infinite value is no number one or two steps later, so that the loop ends for every degree.
+    var open = steps.gt(k) & q.eq(q)
     while open.reduce_or():
         var next: V
         comptime if family <= FOURTH:
@@ -77,10 +94,11 @@ def orthogonal[
             next = ((2 * k + 1 - x) * q - k * p) / (k + 1)
         else:
             next = ((2 * k + 1) * x * q - k * p) / (k + 1)
+        next = held[dt](next)
         p = open.select(q, p)
         q = open.select(next, q)
         k += 1
-        open = steps.gt(k) & (q - q).eq(0)
+        open = steps.gt(k) & q.eq(q)
     comptime if family <= FOURTH:
         if far.reduce_or():
             q = far.select(chebyshev_inside[family](x, n), q)
@@ -99,7 +117,7 @@ def in_family[
     var y = x.cast[DType.float64]()
     comptime if shifted:
         y = 2 * y - 1
-    return narrow[dt](orthogonal[family](y, n.cast[DType.float64]()))
+    return narrow[dt](orthogonal[family, dt](y, n.cast[DType.float64]()))
 
 
 @always_inline

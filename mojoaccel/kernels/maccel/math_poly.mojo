@@ -86,8 +86,12 @@ def at_least[
     return bottom.gt(x).select(bottom, x)
 
 
-comptime BITS[dt: DType] = (DType.int64 if dt == DType.float64 else DType.int32)
-"""Integer type as wide as the float type `dt` (float32 or float64)."""
+comptime BITS[dt: DType] = (
+    DType.int64 if dt
+    == DType.float64 else DType.int32 if dt
+    == DType.float32 else DType.int16
+)
+"""Integer type as wide as the float type `dt`."""
 
 comptime MANTISSA[dt: DType] = 52 if dt == DType.float64 else 23
 """Stored mantissa bits."""

@@ -4,7 +4,7 @@ from std.math import fma
 
 from maccel.math_basic import abs, floor, isnan, trunc
 from maccel.math_basic import round as round_even
-from maccel.math_exp import exp, log
+from maccel.math_exp import exp, expm1, log
 from maccel.math_gamma import lgamma
 from maccel.math_poly import (
     BITS,
@@ -15,6 +15,7 @@ from maccel.math_poly import (
     float_of,
     magnitude,
     narrow,
+    polynomial,
     with_sign,
 )
 from maccel.math_power import power_magnitude
@@ -26,7 +27,8 @@ comptime F = DType.float64
 def zeta64[w: SIMDLength](s: SIMD[F, w], q: SIMD[F, w]) -> SIMD[F, w]:
     """Computes Hurwitz' zeta function: the sum of (q + k)^-s.
 
-    Terms are added until q + k exceeds 10; the rest is the Euler-Maclaurin formula.
+    At least 9 terms are added, and as many as bring q + k above 9, unless they vanish before; the
+    rest is the Euler-Maclaurin formula (both as in PyTorch, which has them from Cephes).
     """
     comptime V = SIMD[F, w]
     var whole = q.eq(floor(q))
@@ -35,17 +37,24 @@ def zeta64[w: SIMDLength](s: SIMD[F, w], q: SIMD[F, w]) -> SIMD[F, w]:
     var power = valid.select(s, V(2))
     var a = valid.select(q, V(1))
     var odd = (power - 2 * floor(power * 0.5)).eq(1)
-    var total = V(0)
-    var open = a.le(10)
+    var total = power_magnitude(magnitude(a), -power)
+    total = (a.lt(0) & odd).select(-total, total)
+    var b = total
+    var vanished = SIMD[DType.bool, w](fill=False)
+    var count = 0
+    var open = a.eq(a)
     while open.reduce_or():
+        count += 1
+        a = open.select(a + 1, a)
         var term = power_magnitude(magnitude(a), -power)
         term = (a.lt(0) & odd).select(-term, term)
+        b = open.select(term, b)
         total += open.select(term, V(0))
-        a = open.select(a + 1, a)
-        open = a.le(10)
-    var b = power_magnitude(a, -power)
-    total += a * b / (power - 1) + 0.5 * b
-    # B_2k / (2k)! for k = 1 ... 10.
+        vanished |= open & magnitude(term).lt(1.11e-16 * total)
+        open &= ~vanished & (a.le(9) | SIMD[DType.bool, w](fill=count < 9))
+    var front = total
+    total += a * b / (power - 1) - 0.5 * b
+    # B_2k / (2k)! for k = 1 ... 12.
     var u = 1 / (a * a)
     var rising = power * b / a
     comptime weights = [
@@ -59,14 +68,16 @@ def zeta64[w: SIMDLength](s: SIMD[F, w], q: SIMD[F, w]) -> SIMD[F, w]:
         -3.38968029632258287e-13,
         8.58606205627784456e-15,
         -2.17486869855806187e-16,
+        5.50900282836022952e-18,
+        -1.39544646858125233e-19,
     ]
-    comptime for k in range(10):
+    comptime for k in range(12):
         comptime weight = weights[k]
         total = fma(rising, V(weight), total)
         rising *= (
             (power + Float64(2 * k + 1)) * (power + Float64(2 * k + 2)) * u
         )
-    var r = valid.select(total, V(INF))
+    var r = valid.select(vanished.select(front, total), V(INF))
     return (bad | isnan(s) | isnan(q)).select(V(NAN), r)
 
 
@@ -136,6 +147,40 @@ def gamma_upper_fraction[
 
 
 @always_inline
+def lgamma_beside_one[w: SIMDLength](a: SIMD[F, w]) -> SIMD[F, w]:
+    """Computes log gamma(1 + a) for a >= 0, below 0.01 by its Taylor series."""
+    var series = a * polynomial[
+        -0.577215664901532861,
+        0.822467033424113218,
+        -0.400685634386531428,
+        0.270580808427784548,
+        -0.207385551028673985,
+        0.169557176997408190,
+        -0.144049896768846118,
+        0.125509669524743042,
+    ](a)
+    return a.lt(0.01).select(series, lgamma(1 + a))
+
+
+@always_inline
+def gamma_upper_series[
+    w: SIMDLength
+](a: SIMD[F, w], x: SIMD[F, w]) -> SIMD[F, w]:
+    """Computes the upper function for small a and x, where 1 minus the lower one cancels.
+
+    x^a / gamma(a + 1) times 1 + a sum of (-x)^n / (n! (a + n)) is the lower one; 1 minus its first
+    part is an `expm1`.
+    """
+    var factor = SIMD[F, w](1)
+    var total = SIMD[F, w](0)
+    comptime for n in range(1, 24):
+        factor *= x * (-1.0 / Float64(n))
+        total += factor / (a + Float64(n))
+    var front = a * log(x) - lgamma_beside_one(a)
+    return -expm1(front) - a * exp(front) * total
+
+
+@always_inline
 def incomplete_gamma[
     upper: Bool, dt: DType, w: SIMDLength
 ](a: SIMD[dt, w], x: SIMD[dt, w]) -> SIMD[dt, w]:
@@ -160,7 +205,12 @@ def incomplete_gamma[
     var all = (p.eq(0) & y.gt(0)) | (y.eq(INF) & p.lt(INF))
     var r: V
     comptime if upper:
-        r = near.select(1 - low, high)
+        var small = (safe_x.le(0.5) & (-safe_a * log(safe_x)).le(0.4)) | (
+            safe_x.gt(0.5) & safe_x.le(1.1) & safe_a.le(1.1 * safe_x)
+        )
+        var unit = small.select(safe_x, V(1))
+        var series = gamma_upper_series(small.select(safe_a, V(1)), unit)
+        r = small.select(series, near.select(1 - low, high))
         r = none.select(V(1), all.select(V(0), r))
     else:
         r = near.select(low, 1 - high)
