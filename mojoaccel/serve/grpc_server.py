@@ -117,7 +117,7 @@ class Calls:
 
     async def RepositoryModelLoad(self, request: Any) -> Any:
         """Load a model of the served folders."""
-        await self.service.repository.load(request.model_name)
+        await self.service.repository.load(request.model_name, request.parameters)
         return {}
 
     async def RepositoryModelUnload(self, request: Any) -> Any:

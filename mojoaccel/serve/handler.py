@@ -156,10 +156,12 @@ class Handler:
         repository = self.service.repository
         match parts:
             case ["index"]:
-                return json_response(repository.index(_wants_ready(request)))
+                wanted = _read_object(request).get("ready") is True
+                return json_response(repository.index(wanted))
             case ["models", name, "load"]:
                 _only(request, "POST")
-                await repository.load(name)
+                parameters = _read_object(request).get("parameters")
+                await repository.load(name, parameters if isinstance(parameters, dict) else ())
                 return json_response({})
             case ["models", name, "unload"]:
                 _only(request, "POST")
@@ -254,14 +256,19 @@ def _only(request: Request, *methods: str) -> None:
         raise Refusal(405, message, allow=methods)
 
 
-def _wants_ready(request: Request) -> bool:
-    if not request.body:
-        return False
+def _read_object(request: Request) -> dict[str, Any]:
+    """Return the JSON of a request whose body may be empty.
+
+    Raises:
+        Refusal: It is no JSON object (400).
+    """
     try:
-        data = orjson.loads(request.body)
+        data = orjson.loads(request.body or b"{}")
     except orjson.JSONDecodeError as e:
         raise bad(f"the request is not valid JSON: {e}") from e
-    return isinstance(data, dict) and data.get("ready") is True
+    if not isinstance(data, dict):
+        raise bad("the request must be a JSON object")
+    return data
 
 
 def refused(refusal: Refusal, openai: bool = False) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,13 +160,21 @@ class Repository:
                 if not self.options.watch:
                     raise
 
-    async def load(self, name: str) -> None:
+    async def load(self, name: str, parameters: Iterable[str] = ()) -> None:
         """Load a model again, or for the first time, from within the served folders.
 
+        Args:
+            name: The model.
+            parameters: Names of what the client wants to be otherwise than the artifact has it.
+
         Raises:
-            Refusal: There is no such model, or it cannot be loaded (400).
+            Refusal: There is no such model, it cannot be loaded, or not as the client wants (400).
         """
         self._check_changeable()
+        for parameter in parameters:
+            if parameter == "config" or parameter.startswith("file:"):
+                reason = f"parameter '{parameter}' is not supported: the artifact says it all"
+                raise bad(f"failed to load '{name}': {reason}")
         self._discover()
         found = [e for e in self.entries.values() if e.name == name]
         if not found:

@@ -54,3 +54,5 @@ def test_unload_and_load(triton):
     assert not triton.is_model_ready("kinds")
     triton.load_model("kinds")
     assert triton.is_model_ready("kinds")
+    with pytest.raises(Exception, match="parameter 'config' is not supported"):
+        triton.load_model("kinds", config="{}")

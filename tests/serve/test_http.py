@@ -199,6 +199,11 @@ def test_unload_and_load(server, triton):
     assert triton.is_model_ready("add")
     with pytest.raises(Exception, match="no such model"):
         triton.load_model("passwd")
+    with pytest.raises(Exception, match="parameter 'config' is not supported"):
+        triton.load_model("add", config="{}")
+    for body, message in (("[]", "must be a JSON object"), ("{", "not valid JSON")):
+        answer = httpx.post(f"{server.url}/v2/repository/models/add/load", content=body)
+        assert answer.status_code == 400 and message in answer.json()["error"]
     path = "repository/models/..%2F..%2Fetc%2Fpasswd/load"
     answer = httpx.post(f"{server.url}/v2/{path}")
     assert answer.status_code == 400 and "no such model" in answer.json()["error"]
