@@ -82,7 +82,7 @@ def task[
         k_len * kv_heads * DV,
         DV,
         kv_heads * DV,
-        1.0 / sqrt(Float64(D)),
+        Float64(arg_int(args, 9)) / sqrt(Float64(D)),
         mask,
         store,
     )
@@ -96,7 +96,13 @@ def check[
     causal: Bool,
     has_mask: Bool,
 ](
-    batch: Int, heads: Int, q_len: Int, k_len: Int, group: Int, threads: Int
+    batch: Int,
+    heads: Int,
+    q_len: Int,
+    k_len: Int,
+    group: Int,
+    threads: Int,
+    sharpness: Int = 1,
 ) raises:
     var kv_heads = heads // group
     var q = filled[dt](batch * heads * q_len * D + 1, 1)
@@ -121,12 +127,14 @@ def check[
     args[unsafe_offset=6] = Int64(q_len)
     args[unsafe_offset=7] = Int64(k_len)
     args[unsafe_offset=8] = Int64(group)
+    args[unsafe_offset=9] = Int64(sharpness)
     pool_run(pool, task[dt, acc, D, DV, causal, has_mask], args, threads)
     pool_destroy(pool)
     var weights = buffer[DType.float64](k_len + 1)
     # Pairs round the weights to bfloat16: by 2^-9 of values that are 1 at most.
     comptime paired = can_pair[dt, dt, dt, acc, D]()
-    comptime tolerance = 1.0 / 512 if paired else 2e-6
+    comptime exact = 1.0 / 512 if paired else 2e-6
+    var tolerance = exact * Float64(1 if paired else abs(sharpness))
     for b in range(batch):
         for h in range(heads):
             for i in range(q_len):
@@ -147,7 +155,7 @@ def check[
                                 + d
                             ].cast[DType.float64]()
                         )
-                    s = s / sqrt(Float64(D))
+                    s *= Float64(sharpness) / sqrt(Float64(D))
                     comptime if has_mask:
                         s += 0.25 * Float64((i + j) % 3)
                         if drowned(h, i):
@@ -237,6 +245,18 @@ def test_pairs_of_bfloat16() raises:
     check[H, F, 64, 40, False, True](1, 3, 70, 520, 1, 2)
 
 
+def test_scores_that_grow_and_scales_of_either_sign() raises:
+    """Later tiles exceed what weights are relative to by more than the slack, or by less.
+    """
+    comptime H = DType.bfloat16
+    for sharpness in [-14, -3, 3, 14, 40]:
+        check[F, F, 64, 64, False, False](1, 2, 21, 1100, 1, 2, sharpness)
+        check[F, F, 64, 64, True, False](1, 2, 300, 900, 1, 2, sharpness)
+        check[F, F, 33, 17, True, True](1, 2, 3, 1100, 1, 4, sharpness)
+        check[H, F, 64, 64, False, False](1, 2, 21, 1100, 1, 2, sharpness)
+        check[H, F, 64, 40, False, True](1, 2, 21, 700, 1, 2, sharpness)
+
+
 def main() raises:
     if not tiles_permitted():
         return
@@ -245,4 +265,5 @@ def main() raises:
     test_few_queries_split_the_keys()
     test_other_types()
     test_pairs_of_bfloat16()
+    test_scores_that_grow_and_scales_of_either_sign()
     print("ok")

@@ -6,7 +6,9 @@ from maccel.attention_block import attend
 from maccel.attention_buffers import (
     BLOCK_ROWS,
     FEW_ROWS,
+    KEYS,
     Buffers,
+    Following,
     Heads,
     can_pair,
     copy_queries,
@@ -166,13 +168,17 @@ def attention[
         first = 0
         step = 1
 
+    @always_inline
+    def block_of(count: Int, round: Int) {imm} -> Int:
+        # Every other round runs backwards: causal blocks grow with their position.
+        if not split and round % 2 == 1:
+            return min(total, (round + 1) * team.size) - 1 - team.id
+        return count
+
     var count = first
     var round = 0
     while count < total:
-        # Every other round runs backwards: causal blocks grow with their position.
-        var index = count
-        if not split and round % 2 == 1:
-            index = min(total, (round + 1) * team.size) - 1 - team.id
+        var index = block_of(count, round)
         var item = index // blocks
         var block = index - item * blocks
         var b = item // key_heads
@@ -187,7 +193,9 @@ def attention[
             buffers.total[unsafe_offset=i] = 0
         for i in range(base * B.value_depth, (base + height) * B.value_depth):
             buffers.output[unsafe_offset=i] = 0
-        var paired = able and height > FEW_ROWS and k_row % 2 == 0
+        var paired = (
+            able and height > FEW_ROWS and k_row % 2 == 0 and factor > 0
+        )
         var target = buffers.queries.unsafe_offset(base * D)
         if paired:
             copy_query_pairs[D](queries, b, head, q_len, row, height, target)
@@ -201,6 +209,13 @@ def attention[
             var h = r // q_len
             return mask[w](b, head + h, r - h * q_len, j)
 
+        var next = min(total - 1, block_of(count + step, round + 1))
+        var next_item = next // blocks
+        var next_b = next_item // key_heads
+        var next_head = next_item - next_b * key_heads
+        var next_row = rows * (next - next_item * blocks) // blocks
+        var h = next_row // q_len
+        var more = count + step < total
         attend[causal, has_mask, able](
             buffers,
             base,
@@ -215,6 +230,14 @@ def attention[
             end,
             paired,
             factor,
+            Following(
+                queries.at(next_b, next_head * group + h, next_row % q_len),
+                q_row,
+                min(height, q_len - next_row % q_len) if more else 0,
+                keys.at(next_b, next_head, 0),
+                values.at(next_b, next_head, 0),
+                min(k_len, KEYS) if more and next_item != item else 0,
+            ),
             row_mask,
         )
         if not split:

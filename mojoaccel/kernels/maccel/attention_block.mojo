@@ -13,8 +13,10 @@ from maccel.attention_buffers import (
     KEYS,
     VECTORS,
     Buffers,
+    Following,
     pack_pairs,
     pairs_at,
+    touch_rows,
 )
 from maccel.amx import (
     TILE_ROWS,
@@ -24,9 +26,10 @@ from maccel.amx import (
     release_tiles,
     tile_steps,
 )
-from maccel.attention_weights import mask_row, weigh_row
+from maccel.attention_weights import largest_of, mask_row, slack, weigh_row
 from maccel.dot import DOT_COLS, DOT_ROWS, dot_rows
 from maccel.gemm import gemm_rows
+from maccel.math_poly import constant
 from maccel.pack import pack_panel
 from maccel.pairs import PAIR
 from maccel.tiles import Rows, multiply_rows
@@ -38,6 +41,7 @@ def attend[
     acc: DType,
     k_dt: DType,
     v_dt: DType,
+    q_dt: DType,
     D: Int,
     DV: Int,
     //,
@@ -59,6 +63,7 @@ def attend[
     end: Int,
     paired: Bool,
     scale: Scalar[acc],
+    following: Following[q_dt, k_dt, v_dt],
     mask: Mask,
 ):
     """Runs rows [first_row, first_row + rows) of a key head over keys [begin, end).
@@ -67,6 +72,7 @@ def attend[
         acc: Type of all values.
         k_dt: Stored type of the keys.
         v_dt: Stored type of the values.
+        q_dt: Stored type of the queries.
         D: Depth of queries and keys.
         DV: Depth of values.
         causal: Query i sees keys j <= i.
@@ -88,6 +94,7 @@ def attend[
         end: One past the last key.
         paired: Multiply pairs of bfloat16; the queries have been copied as pairs.
         scale: Factor of the scores, if `paired`.
+        following: What comes after the block.
         mask: The additive mask.
     """
     comptime B = Buffers[acc, D, DV]
@@ -111,10 +118,10 @@ def attend[
         var count = min(KEYS, end - key)
         comptime if causal:
             # Keys after the last query of the block are seen by none.
-            var last = q_len - 1
+            var last_query = q_len - 1
             if first_row // q_len == (first_row + rows - 1) // q_len:
-                last = (first_row + rows - 1) % q_len
-            count = min(count, last + 1 - key)
+                last_query = (first_row + rows - 1) % q_len
+            count = min(count, last_query + 1 - key)
             if count <= 0:
                 break
         var k0 = keys.unsafe_offset(key * key_row)
@@ -142,7 +149,27 @@ def attend[
                     min(NR, DV - p * NR),
                     buffers.values.unsafe_offset(p * NR * KEYS),
                 )
+        var last = key + KEYS >= end
+        var next_count = following.count if last else min(
+            KEYS, end - key - KEYS
+        )
+        var next_keys = following.keys
+        var next_values = following.values
+        if not last:
+            next_keys = k0.unsafe_offset(KEYS * key_row)
+            next_values = v0.unsafe_offset(KEYS * value_row)
         for tile in range(tiles):
+            if not few:
+                touch_rows[D](next_keys, key_row, next_count, tile, tiles)
+                touch_rows[DV](next_values, value_row, next_count, tile, tiles)
+                if last:
+                    touch_rows[D](
+                        following.queries,
+                        following.query_row,
+                        following.rows,
+                        tile,
+                        tiles,
+                    )
             var r = rows * tile // tiles
             var height = rows * (tile + 1) // tiles - r
             if tiled:
@@ -177,6 +204,21 @@ def attend[
                 comptime if able:
                     for j in range(0, seen, NR):
                         var panel = pairs_at(buffers.keys, j * D)
+                        if seen - j <= W and not tiled:
+                            gemm_rows[acc, PAIR, PAIR, 1](
+                                height,
+                                pairs_at(q, 0),
+                                D,
+                                1,
+                                panel,
+                                NR,
+                                buffers.scores.unsafe_offset(j),
+                                KEYS,
+                                D // 2,
+                                True,
+                                panel,
+                            )
+                            break
                         comptime if amx:
                             if tiled:
                                 multiply_rows[steps](
@@ -206,6 +248,21 @@ def attend[
             else:
                 for j in range(0, seen, NR):
                     var panel = buffers.keys.unsafe_offset(j * D)
+                    if seen - j <= W:
+                        gemm_rows[acc, acc, acc, 1](
+                            height,
+                            q,
+                            D,
+                            1,
+                            panel,
+                            NR,
+                            buffers.scores.unsafe_offset(j),
+                            KEYS,
+                            D,
+                            True,
+                            panel,
+                        )
+                        break
                     gemm_rows[acc, acc, acc, VECTORS](
                         height,
                         q,
@@ -223,6 +280,8 @@ def attend[
             if tiled:
                 padded = (seen + NR - 1) // NR * NR
             var fresh = key == begin
+            var narrow = able and paired
+            var room = Scalar[acc](slack[True]() if narrow else slack[False]())
             # Two loops: the maxima of all rows are found side by side.
             for i in range(height):
                 var row = first_row + r + i
@@ -244,7 +303,11 @@ def attend[
                     high = mask_row[has_mask, False](
                         scores, valid, padded, scale, additive
                     )
-                largest[unsafe_offset=i] = high.reduce_max()
+                # Seldom more than `top`: one comparison is faster than the largest of the lanes.
+                var known = buffers.top[unsafe_offset=base + r + i]
+                if fresh or high.gt(known + room).reduce_or():
+                    known = largest_of(high)
+                largest[unsafe_offset=i] = known
             for i in range(height):
                 var at = base + r + i
                 var scores = buffers.scores.unsafe_offset(i * KEYS)
@@ -254,11 +317,11 @@ def attend[
                 var factor: Scalar[acc]
                 if able and paired:
                     factor = weigh_row[has_mask, True](
-                        scores, padded, fresh, high, top, total
+                        scores, padded, fresh, high, scale, top, total
                     )
                 else:
                     factor = weigh_row[has_mask, False](
-                        scores, padded, fresh, high, top, total
+                        scores, padded, fresh, high, scale, top, total
                     )
                 if not fresh and factor != 1:
                     var line = buffers.output.unsafe_offset(at * B.value_depth)
