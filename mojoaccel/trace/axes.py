@@ -60,9 +60,10 @@ def _derived(dim: Any, axis: Axis) -> Any:
 
 
 def enlarge(example: Example, leaves: Leaves, dims: Declared) -> Example:
-    """Repeat example inputs along axes whose dim is 1.
+    """Repeat example inputs along axes whose dim is 1, and copy those that share memory.
 
     torch.export takes a size of 0 or 1 for a constant, so a dynamic dim is traced at 2 or more.
+    It takes inputs that are one tensor in the example for one, and reads only the last of them.
     """
     made = {}
     for label, tensor in zip(leaves.names, leaves.tensors, strict=True):
@@ -73,8 +74,17 @@ def enlarge(example: Example, leaves: Leaves, dims: Declared) -> Example:
                 larger = larger.index_select(place, rows.to(tensor.device))
         made[id(tensor)] = larger
 
+    seen: set[int] = set()
+
     def change(value: Any) -> Any:
-        return made.get(id(value), value) if isinstance(value, torch.Tensor) else value
+        if not isinstance(value, torch.Tensor):
+            return value
+        larger = made.get(id(value), value)
+        place = larger.untyped_storage().data_ptr()
+        if larger.numel() and place in seen:
+            return larger.clone()
+        seen.add(place)
+        return larger
 
     args, kwargs = torch.utils._pytree.tree_map(change, (tuple(example.args), dict(example.kwargs)))
     return replace(example, args=args, kwargs=kwargs)

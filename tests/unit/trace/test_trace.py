@@ -186,6 +186,21 @@ def test_dynamic_shapes_follow_the_structure_of_the_inputs() -> None:
         read_dynamic_shapes(example, ({0: batch},))
 
 
+class Written(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x.add_(1) * y
+
+
+def test_inputs_that_are_one_tensor_in_the_example_stay_two() -> None:
+    x = torch.ones(3)
+    for given in ((x, x), (x, x.view(3))):
+        add, multiply = traced(Written(), *given).graph.nodes
+        assert add.inputs == ("x", None)
+        assert multiply.inputs == (add.output.name, "y")
+        (add,) = traced(Many(), *given).graph.nodes
+        assert add.inputs == ("x_0", "x_1")
+
+
 def test_a_declared_input_must_exist() -> None:
     found = failure(nn.Linear(4, 3), torch.ones(1, 4), x={0: "batch"})
     assert found.code == "MA903"
