@@ -1,9 +1,10 @@
 """Composites that PyTorch writes with decisions on values, written here without them.
 
-PyTorch's `cov` warns when a weight is negative, `combinations` selects by a mask and
-`gaussian_nll_loss` raises for some variances, and batch norm takes the count of a cumulative
-average out of its tensor: none can be traced. The functions replace them while a model is exported
-and decomposed.
+PyTorch's `cov` warns when a weight is negative, `combinations` selects by a mask,
+`gaussian_nll_loss` raises for some variances, batch norm takes the count of a cumulative average
+out of its tensor, distributions check their parameters and transformer layers look whether a mask
+is the causal one: none can be traced. The functions replace them while a model is exported and
+decomposed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any
 import torch
 import torch.nn.modules.linear_cross_entropy  # declares the chunked operators
 from torch import Tensor
+from torch.distributions import Distribution
 from torch.nn import functional as F
+from torch.nn.modules import transformer
 from torch.nn.modules.batchnorm import _BatchNorm
 
 COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
@@ -174,6 +177,16 @@ def gaussian_nll_loss(
     return loss.mean() if reduction == "mean" else loss.sum() if reduction == "sum" else loss
 
 
+def is_causal_mask(
+    mask: Tensor | None, is_causal: bool | None = None, size: int | None = None
+) -> bool:
+    """Whether a transformer's mask is said to be causal; any other is applied as it is."""
+    return is_causal is True
+
+
+_IS_CAUSAL = "_detect_is_causal_mask"
+
+
 def batch_norm_forward(layer: Any, x: Tensor) -> Tensor:
     """``_BatchNorm.forward``; a cumulative average divides by the count as a tensor."""
     cumulative = layer.training and layer.momentum is None and layer.running_mean is not None
@@ -261,6 +274,10 @@ def decided_composites() -> Iterator[None]:
         F.gaussian_nll_loss = gaussian_nll_loss  # type: ignore[assignment]
         stack.callback(setattr, _BatchNorm, "forward", _BatchNorm.forward)
         _BatchNorm.forward = batch_norm_forward  # type: ignore[method-assign]
+        stack.callback(setattr, transformer, _IS_CAUSAL, getattr(transformer, _IS_CAUSAL))
+        setattr(transformer, _IS_CAUSAL, is_causal_mask)
+        stack.callback(setattr, Distribution, "_validate_args", Distribution._validate_args)
+        Distribution._validate_args = False
         for overload, function in DECIDING.items():
             overload.py_impl(COMPOSITE)(function)
             overload._dispatch_cache.clear()

@@ -85,6 +85,9 @@ def module_cases() -> list[Case]:
     call, cross = double(mha), double(other)
     padding = flags(2, 7)
     padding[:, 0] = False
+    one = layer(nn.TransformerEncoderLayer, 8, 2, 16, batch_first=True, norm_first=True)
+    encoders = nn.TransformerEncoder(one, 2, enable_nested_tensor=False).eval()
+    encoders = double(encoders.requires_grad_(False))
     return [
         ("mha", lambda a: call(a, a, a), (x,)),
         ("mha_cross", lambda a, b: call(a, b, b, need_weights=False)[0], (x, y)),
@@ -93,6 +96,8 @@ def module_cases() -> list[Case]:
         ("mha_heads", lambda a, b: call(a, b, b, average_attn_weights=False), (x, y)),
         ("mha_kinds", lambda a, b, c: cross(a, b, c), (rand(5, 3, 8), rand(7, 3, 6), rand(7, 3, 4))),
         ("encoder", double(layer(nn.TransformerEncoderLayer, 8, 2, 16, batch_first=True)), (x,)),
+        ("encoders", lambda a, m, p: encoders(a, mask=m, src_key_padding_mask=p),
+         (y, torch.ones(7, 7, dtype=torch.bool).triu(1), padding)),
         ("decoder", double(layer(nn.TransformerDecoderLayer, 8, 2, 16, batch_first=True)), (x, y)),
     ]  # fmt: skip
 

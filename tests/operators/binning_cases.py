@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Gamma, Normal
 from torch.nn import functional as F
 
 from tests.operator_cases import Case, ints, rand
@@ -81,6 +82,8 @@ def limited_cases() -> list[Case]:
         ("one_var", lambda a, b, v: F.gaussian_nll_loss(a, b, v, full=True, reduction="sum"),
          (x, target, var[:, 0])),
         ("no_mean", lambda a, b: F.gaussian_nll_loss(a, b, 0.5, reduction="none"), (x, target)),
+        ("normal", lambda a, b, v: Normal(a, v + 0.1).log_prob(b), (x, target, var)),
+        ("gamma", lambda a, v: Gamma(v + 0.1, v + 0.5).log_prob(a.abs() + 0.1), (x, var)),
         ("renorm", lambda a: torch.renorm(a, 2, 0, 1.0), (x.bfloat16(),)),
         ("renorm_half", lambda a: torch.renorm(a, 1, 1, 0.7), (x.half(),)),
     ]  # fmt: skip
