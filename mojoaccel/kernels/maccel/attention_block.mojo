@@ -295,7 +295,7 @@ def attend[
 
                 var scores = buffers.scores.unsafe_offset(i * KEYS)
                 var high: SIMD[acc, W]
-                if able and paired:
+                if narrow:
                     high = mask_row[has_mask, True](
                         scores, valid, padded, scale, additive
                     )
@@ -315,7 +315,7 @@ def attend[
                 var top = buffers.top.unsafe_offset(at)
                 var total = buffers.total.unsafe_offset(at)
                 var factor: Scalar[acc]
-                if able and paired:
+                if narrow:
                     factor = weigh_row[has_mask, True](
                         scores, padded, fresh, high, scale, top, total
                     )
