@@ -4,7 +4,7 @@
 |---|---|
 | O0 | share tied weights, split complex values, decompose, one group per operator |
 | O1 | + fold constants, eliminate dead and duplicate nodes |
-| O2 | + fold padding, fuse, choose layouts, pack weights, one arena by liveness |
+| O2 | + fold padding, share heads, fuse, choose layouts, pack weights, one arena by liveness |
 | O3 | + tile parameters by measuring on this machine (`tile_search`) |
 """
 
@@ -28,6 +28,7 @@ from mojoaccel.passes.fold_constants import fold_constants
 from mojoaccel.passes.fold_padding import fold_padding
 from mojoaccel.passes.plan_memory import plan_memory
 from mojoaccel.passes.schedule_groups import schedule_groups
+from mojoaccel.passes.share_heads import share_heads
 from mojoaccel.passes.split_complex import split_complex
 from mojoaccel.products import Target, TracedModel
 
@@ -35,6 +36,7 @@ GRAPH_PASSES: tuple[tuple[int, str, Callable[..., tuple[Graph, int]]], ...] = (
     (1, "eliminate_dead", eliminate_dead),
     (1, "eliminate_duplicates", eliminate_duplicates),
     (2, "fold_padding", fold_padding),
+    (2, "share_heads", share_heads),
 )
 """Level from which each pass runs, its name and itself."""
 
