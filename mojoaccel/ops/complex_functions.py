@@ -74,7 +74,7 @@ def tangent(r: Rewriting, x: Pair) -> Result:
     return turned(hyperbolic_tangent)(r, x)
 
 
-def logistic(r: Rewriting, x: Pair) -> Result:
+def logistic(r: Rewriting, x: Pair) -> Pair:
     """1 / (1 + e^-x)."""
     p = r.parts
     e = p.exp((p.neg(x[0]), p.neg(x[1])))

@@ -6,6 +6,7 @@ output is complex, the name of a value where it is real. `passes.split_complex` 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,15 @@ from mojoaccel.ops.complex_functions import (
     tangent,
     turned,
 )
+from mojoaccel.ops.complex_inverse import (
+    arccosine,
+    arcsine,
+    exponential_less_one,
+    hyperbolic_arccosine,
+    hyperbolic_arctangent,
+    logarithm_beside_one,
+    logarithm_to,
+)
 from mojoaccel.ops.complex_parts import (
     Pair,
     Part,
@@ -32,6 +42,14 @@ from mojoaccel.ops.complex_parts import (
     is_complex,
     read_number,
     real_type,
+)
+from mojoaccel.ops.complex_reductions import (
+    distance,
+    log_of_sum,
+    product,
+    running_product,
+    variance,
+    vector_norm,
 )
 
 Rule = Callable[[Rewriting], Sequence[Result]]
@@ -53,7 +71,8 @@ APART = frozenset(
     view permute transpose t expand squeeze unsqueeze slice select flip diagonal unfold cat
     index gather index_select slice_scatter select_scatter diagonal_scatter embedding tril
     triu sum mean cumsum constant_pad_nd where masked_fill index_put scatter scatter_add
-    index_add index_copy copy roll diag_embed neg split unbind stack repeat chunk
+    index_add index_copy index_fill masked_scatter as_strided_scatter copy roll diag_embed neg
+    split unbind stack repeat chunk
     pixel_shuffle take_along_dim as_strided reflection_pad1d reflection_pad2d
     reflection_pad3d replication_pad1d replication_pad2d replication_pad3d movedim rot90
     tile to nansum select_copy fliplr flipud channel_shuffle repeat_interleave trace full
@@ -178,6 +197,37 @@ def multiply(r: Rewriting) -> Sequence[Result]:
     return [r.parts.product(r.operand(0, "self"), r.operand(1, "other"))]
 
 
+def fused(r: Rewriting) -> Sequence[Result]:
+    """Self + value * tensor1 * tensor2 (or their quotient)."""
+    p = r.parts
+    x, y, z = (r.operand(k) for k in range(3))
+    number = read_number(r.node.attr("value", 1))
+    y = p.product(y, (number.real, number.imag or None))
+    more = p.product(y, z) if r.node.op == "addcmul" else p.quotient(y, z)
+    return [(p.add(x[0], more[0]), p.add(x[1], more[1]))]
+
+
+def scaled(r: Rewriting) -> Sequence[Result]:
+    """``aten.ldexp``: self times two to a power."""
+    power = r.parts.product(r.operand(1), (math.log(2), None))
+    return [r.parts.product(r.operand(0), r.parts.exp(power))]
+
+
+def line(r: Rewriting) -> Sequence[Result]:
+    """``aten.linspace`` of both parts; powers of a base for ``aten.logspace``."""
+    t = TensorType(r.parts.dtype, r.node.output.type.shape)
+    ends = [read_number(r.node.attr(k)) for k in ("start", "end")]
+    steps = r.node.attr("steps")
+    re, im = (
+        r.b.add("linspace", [], t, start=a, end=b, steps=steps)
+        for a, b in zip(*((e.real, e.imag) for e in ends), strict=True)
+    )
+    if r.node.op == "linspace":
+        return [(re, im)]
+    scale = (math.log(float(r.node.attr("base", 10.0))), None)
+    return [r.parts.exp(r.parts.product((re, im), scale))]
+
+
 def divide(r: Rewriting) -> Sequence[Result]:
     """Self / other."""
     return [r.parts.quotient(r.operand(0, "self"), r.operand(1, "other"))]
@@ -276,20 +326,6 @@ def stack_pair(r: Rewriting) -> Sequence[Result]:
     return [r.b.add("stack", parts, t, dim=len(shape))]
 
 
-def vector_norm(r: Rewriting) -> Sequence[Result]:
-    """The norm of the absolute values."""
-    size = r.parts.size(r.operand(0))
-    attrs = {k: v for k, v in r.node.attrs if k != "dtype"}
-    return [r.b.add(r.node.op, [size], r.node.output.type, dtype=None, **attrs)]
-
-
-def variance(r: Rewriting) -> Sequence[Result]:
-    """The variance: the sum of those of both parts."""
-    t = r.node.output.type
-    both = [r.b.add(r.node.op, [str(p)], t, **dict(r.node.attrs)) for p in r.operand(0)]
-    return [r.b.add("add", both, t, alpha=1)]
-
-
 def real_angle(r: Rewriting) -> Sequence[Result]:
     """The argument."""
     return [r.parts.angle(r.operand(0))]
@@ -315,7 +351,10 @@ RULES: dict[str, Rule] = {
     "isinf": either("logical_or"),
     "isfinite": either("logical_and"),
     **dict.fromkeys(
-        ("logical_not", "logical_and", "logical_or", "logical_xor", "any", "all"), truth
+        """
+        logical_not logical_and logical_or logical_xor any all nonzero_static count_nonzero
+        """.split(),  # noqa: SIM905
+        truth,
     ),
     "abs": Unary(lambda r, x: r.parts.size(x)),
     "angle": real_angle,
@@ -335,14 +374,36 @@ RULES: dict[str, Rule] = {
     "cosh": Unary(hyperbolic_cosine),
     "tanh": Unary(hyperbolic_tangent),
     "sigmoid": Unary(logistic),
+    "asin": Unary(arcsine),
+    "acos": Unary(arccosine),
+    "atan": Unary(turned(hyperbolic_arctangent)),
+    "asinh": Unary(turned(arcsine)),
+    "acosh": Unary(hyperbolic_arccosine),
+    "atanh": Unary(hyperbolic_arctangent),
+    "log1p": Unary(logarithm_beside_one),
+    "log2": Unary(logarithm_to(2)),
+    "log10": Unary(logarithm_to(10)),
+    "expm1": Unary(exponential_less_one),
+    "addcmul": fused,
+    "addcdiv": fused,
+    "ldexp": scaled,
+    "linspace": line,
+    "logspace": line,
+    "dist": distance,
+    "logsumexp": log_of_sum,
+    "prod": product,
+    "cumprod": running_product,
+    "silu": Unary(lambda r, x: r.parts.product(x, logistic(r, x))),
+    "exp2": Unary(lambda r, x: r.parts.exp(r.parts.product(x, (math.log(2), None)))),
     "linalg_vector_norm": vector_norm,
-    "var": variance,
+    **dict.fromkeys(("var", "std", "var_mean", "std_mean"), variance),
 }
 """By operator name."""
 
 EXPANDED = frozenset(
     """
-    addmm baddbmm addmv addbmm addr lerp addcmul addcdiv fft_shift outer cross _trilinear
+    addmm baddbmm addmv addbmm addr lerp fft_shift outer cross _trilinear norm take put
+    narrow_copy
     """.split()  # noqa: SIM905
 )
 """Composites whose rewriting is right for complex operands too."""

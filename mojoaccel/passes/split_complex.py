@@ -137,8 +137,8 @@ class Splitter:
         """Keep a node whose kernel takes complex values as they lie in memory."""
         inputs: list[str | None] = []
         for name in node.inputs:
-            assert name is not None
-            inputs.append(self.whole_of(name, node) if is_complex(self.types[name]) else name)
+            complex_one = name is not None and is_complex(self.types[name])
+            inputs.append(self.whole_of(str(name), node) if complex_one else name)
         self.done.append(
             Node(node.op, tuple(inputs), node.attrs, node.outputs, node.loc, node.origin)
         )

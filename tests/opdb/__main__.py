@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.opdb.samples import DTYPES, read_database
+from tests.opdb.samples import DTYPES, USUAL, read_database
 
 Results = dict[str, dict[str, Any]]
 
@@ -111,7 +111,7 @@ def main() -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ops", nargs="*", help="names in the database; all by default")
-    parser.add_argument("--dtypes", nargs="*", default=list(DTYPES))
+    parser.add_argument("--dtypes", nargs="*", choices=list(DTYPES), default=list(USUAL))
     parser.add_argument("--most", type=int, default=10_000, help="samples of an operator and type")
     parser.add_argument("--chunk", type=int, default=4000, help="samples of one process, about")
     parser.add_argument("--jobs", type=int, default=1)

@@ -18,7 +18,14 @@ DTYPES = {
     "int64": torch.int64,
     "bool": torch.bool,
     "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+    "float16": torch.float16,
+    "complex64": torch.complex64,
+    "int32": torch.int32,
+    "uint8": torch.uint8,
 }
+USUAL = ("float32", "int64", "bool", "bfloat16")
+"""Types that are run unless others are asked for."""
 
 
 @dataclass(frozen=True)
