@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -110,6 +110,26 @@ class Instance:
             job()
 
 
+class Ended(NamedTuple):
+    """A run that is over.
+
+    Attributes:
+        instance: Who ran it.
+        key: Of its group.
+        batch: The requests in it.
+        began: `time.perf_counter` when it was started.
+        outcomes: What each of them gets.
+        spans: The seconds that it took.
+    """
+
+    instance: Instance
+    key: Key
+    batch: list[Item]
+    began: float
+    outcomes: Sequence[Outcome]
+    spans: Spans
+
+
 class Batcher:
     """The queue of one model."""
 
@@ -127,6 +147,7 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._instances = list(instances)
         self._free = list(self._instances)
+        self._ended: deque[Ended] = deque()
         for instance in self._instances:
             instance.start()
 
@@ -161,6 +182,8 @@ class Batcher:
         else:
             rows, key = 1, tuple([a.shape for a in inputs])
         item = Item(inputs, rows, answer, time.perf_counter(), early)
+        if self._ended:  # a client that has its answer asks again before the loop hears of it
+            self._finish_ended()
         if self._free and not self._groups and not self.policy.delay:
             self._start(self._free.pop(), key, [item])
             return
@@ -253,7 +276,7 @@ class Batcher:
         if rows <= self._quick.get(key, 0):
             outcomes, spans = _run(instance.run, batch)
             self._release(instance)
-            self._answer(key, batch, began, outcomes, spans)
+            self._answer(Ended(instance, key, batch, began, outcomes, spans))
             return
 
         def work() -> None:
@@ -261,16 +284,24 @@ class Batcher:
             early, outcome = batch[0].early, outcomes[0]
             if early and len(batch) == 1 and not self._queued and isinstance(outcome, list):
                 early(outcome)  # waking the loop first would cost the client that time
-            self.loop.call_soon_threadsafe(finish, outcomes, spans)
-
-        def finish(outcomes: Sequence[Outcome], spans: Spans) -> None:
-            self._release(instance)
-            self._pump()
-            self._answer(key, batch, began, outcomes, spans)
-            if not self.running:
-                self._stay_awake(min(spans.total * AWAKE_SHARE, AWAKE_SECONDS))
+            self._ended.append(Ended(instance, key, batch, began, outcomes, spans))
+            self.loop.call_soon_threadsafe(self._hear_of_end, spans.total)
 
         instance.jobs.put(work)
+
+    def _hear_of_end(self, seconds: float) -> None:
+        """Go on after a run of so many seconds, unless a request that came since has done it."""
+        self._finish_ended()
+        if not self.running:
+            self._stay_awake(min(seconds * AWAKE_SHARE, AWAKE_SECONDS))
+
+    def _finish_ended(self) -> None:
+        """Free the instances whose runs are over, start what waited for them, then answer."""
+        while self._ended:
+            run = self._ended.popleft()
+            self._release(run.instance)
+            self._pump()
+            self._answer(run)
 
     def _stay_awake(self, seconds: float) -> None:
         """Poll instead of sleeping for a moment, or until a run needs the processor."""
@@ -286,25 +317,19 @@ class Batcher:
         self._free.append(instance)
         self.running -= 1
 
-    def _answer(
-        self,
-        key: Key,
-        batch: list[Item],
-        began: float,
-        outcomes: Sequence[Outcome],
-        spans: Spans,
-    ) -> None:
+    def _answer(self, run: Ended) -> None:
         """Give everyone in a batch their rows; what is counted can wait until they have them."""
-        for item, outcome in zip(batch, outcomes, strict=True):
+        for item, outcome in zip(run.batch, run.outcomes, strict=True):
             if item.answer.done():
                 continue
             if isinstance(outcome, Exception):
                 item.answer.set_exception(outcome)
             else:
                 item.answer.set_result(outcome)
-        rows = sum([i.rows for i in batch])
-        self.statistics.add_batch(rows, [began - i.arrived for i in batch], spans)
-        self._remember_speed(key, rows, spans.total)
+        rows = sum([i.rows for i in run.batch])
+        waited = [run.began - i.arrived for i in run.batch]
+        self.statistics.add_batch(rows, waited, run.spans)
+        self._remember_speed(run.key, rows, run.spans.total)
 
     def _remember_speed(self, key: Key, rows: int, seconds: float) -> None:
         """Keep which batches are so short that a thread would only slow them down."""

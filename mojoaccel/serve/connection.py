@@ -188,7 +188,8 @@ class Connection(HttpToolsProtocol):
         self._exchange = None
         if self.transport.is_closing():
             return
-        self._send(b"".join(answer))
+        if answer:
+            self._send(b"".join(answer))
         if self._last:
             self.transport.close()
         self.on_response_complete()

@@ -101,11 +101,13 @@ class Exchange:
         if unsent is None:
             return False
         if not self._done:
-            self._finish((unsent,))
+            self._finish((unsent,) if unsent else ())
         return True
 
     def _finish(self, pieces: Sequence[Any]) -> None:
-        self.cancel()
+        self._done = True  # the instance's thread has looked at it
+        if self._timer is not None:
+            self._timer.cancel()
         self._write(pieces)
         assert self._call is not None
         self._call.model.statistics.add_answer(elapsed(self._call.began))

@@ -42,7 +42,7 @@ class StatisticsCollector:
         for attribute, name, text in HISTOGRAMS:
             family = HistogramMetricFamily(f"mojoaccel_{name}", text, labels=LABELS)
             for model in models:
-                found = getattr(model.statistics, attribute)
+                found = getattr(model.statistics.counts, attribute)
                 family.add_metric((model.name, model.version), found.cumulative(), found.total)
             yield family
         failures = CounterMetricFamily(
@@ -54,7 +54,7 @@ class StatisticsCollector:
             key = (model.name, model.version)
             waiting.add_metric(key, model.waiting)
             running.add_metric(key, model.running)
-            for status, count in sorted(model.statistics.failed.items()):
+            for status, count in sorted(model.statistics.counts.failed.items()):
                 failures.add_metric((*key, str(status)), count)
         yield from (failures, waiting, running)
         yield GaugeMetricFamily("mojoaccel_ready", "1 if ready.", value=float(self.service.ready))

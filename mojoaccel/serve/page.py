@@ -26,8 +26,8 @@ def page_state(service: Service) -> dict[str, Any]:
                 "max_batch": m.policy.rows,
                 "instances": len(m.sessions),
                 "waiting": m.waiting,
-                "answered": m.statistics.latency.count,
-                **m.statistics.live(),
+                "answered": m.statistics.counts.latency.count,
+                **m.statistics.counts.live(),
             }
             for m in service.repository.loaded()
         ],

@@ -83,7 +83,7 @@ class Service:
     def model_statistics(self, name: str, version: str) -> dict[str, Any]:
         """Return ``GET /v2/models/M/stats``; without a name, of every model."""
         models = [self.repository.find(name, version)] if name else self.repository.loaded()
-        return {"model_stats": [m.statistics.to_json(m.name, m.version) for m in models]}
+        return {"model_stats": [m.statistics.counts.to_json(m.name, m.version) for m in models]}
 
     def read(self, name: str, version: str, decode: Callable[[ServedModel], Arranged]) -> Call:
         """Read a request for a model.

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_who_left_is_not_run_and_holds_no_place():
             queue.submit(array(6))
         run.let.set()
         assert [await answered(f) for f in (first, kept, later)] == [2, 6, 10]
-        assert run.seen == [1, 3, 5] and statistics.batch.count == 3
+        assert run.seen == [1, 3, 5] and statistics.counts.batch.count == 3
         assert queue.idle and left.cancelled()
         queue.close()
 
@@ -70,6 +71,27 @@ def test_everyone_left():
             await asyncio.sleep(0.001)
         assert run.seen == [1]
         assert await answered(queue.submit(array(4))) == 8
+        queue.close()
+
+    asyncio.run(go())
+
+
+def test_a_request_that_comes_before_the_loop_hears_of_the_end():
+    async def go():
+        run, statistics = Held(), Statistics()
+        queue = Batcher([Instance(run)], BatchPolicy(), statistics)
+        first = queue.submit(array(1))
+        time.sleep(0.01)  # long enough not to stay on the loop the next time
+        run.let.set()
+        while not queue._ended:
+            time.sleep(0.001)  # the loop is not told meanwhile
+        run.let.clear()
+        second = queue.submit(array(2))
+        assert (queue.running, queue.waiting) == (1, 0)
+        assert first.done() and statistics.counts.batch.count == 1
+        run.let.set()
+        assert [await answered(f) for f in (first, second)] == [2, 4]
+        assert queue.idle and statistics.counts.batch.count == 2
         queue.close()
 
     asyncio.run(go())

@@ -70,9 +70,9 @@ def test_the_loop_sends_what_the_thread_could_not(takes):
     wire = Wire(takes)
     exchange, model = begun(wire)
     run_early(model)
-    assert not exchange.done() and model.statistics.latency.count == 0
+    assert not exchange.done() and model.statistics.counts.latency.count == 0
     exchange.set_result(ANSWER)
-    assert exchange.done() and model.statistics.latency.count == 1
+    assert exchange.done() and model.statistics.counts.latency.count == 1
     whole = wire.direct[0] + wire.rest[0]
     assert whole.startswith(b"HTTP/1.1 200") and whole.endswith(ANSWER[0].tobytes())
     assert len(wire.direct) == len(wire.rest) == 1
@@ -113,10 +113,10 @@ def test_a_deadline_answers_unless_the_thread_did(late):
     statistics = asyncio.run(go())
     if late:
         assert not wire.direct and wire.rest[0].startswith(b"HTTP/1.1 504")
-        assert statistics.failed == {504: 1}
+        assert statistics.counts.failed == {504: 1}
     else:
         assert wire.direct[0].startswith(b"HTTP/1.1 200") and wire.rest == [b""]
-        assert statistics.latency.count == 1 and not statistics.failed
+        assert statistics.counts.latency.count == 1 and not statistics.counts.failed
 
 
 def test_refusals_are_written_by_the_loop():
