@@ -23,7 +23,12 @@ REFUSED = {
 }
 """ATen names: overloads, why they are refused, what to do instead."""
 
-OPS = tuple(
-    OpDef(name, tuple(f"aten.{name}.{o}" for o in overloads), Foreign(why, hint))
-    for name, (overloads, why, hint) in REFUSED.items()
+_STEPS = "the number of its steps depends on the data"
+
+OPS = (
+    *(
+        OpDef(name, tuple(f"aten.{name}.{o}" for o in overloads), Foreign(why, hint))
+        for name, (overloads, why, hint) in REFUSED.items()
+    ),
+    OpDef("while_loop", ("while_loop",), Foreign(_STEPS, "use a for loop of known length")),
 )

@@ -45,6 +45,27 @@ ARITHMETIC: dict[str, Callable[[Any, Any], Size]] = {
 }
 """Calls of two integers."""
 
+REARRANGED = frozenset(
+    f"aten.{name}"
+    for name in (
+        "unsqueeze.default",
+        "view.default",
+        "reshape.default",
+        "expand.default",
+        "repeat.default",
+        "permute.default",
+        "squeeze.dims",
+        "t.default",
+        "transpose.int",
+        "flip.default",
+        "clone.default",
+        "alias.default",
+    )
+)
+"""Calls whose result holds the numbers of their first argument, each at least once."""
+
+EXTREMES = {"aten.min.default": 0, "aten.max.default": 1}
+"""Calls that return the first or the last of a span."""
 
 END = 2**63 - 1
 """The end of a slice that has none."""
@@ -57,6 +78,8 @@ class HeldSizes:
         """Take the reader that shall learn the symbols."""
         self.sizes = sizes
         self.values: dict[str, Size] = {}
+        self.spans: dict[str, tuple[Size, Size]] = {}
+        """First and last of the numbers in tensors that hold all of those between."""
 
     def follow(self, fx: Any) -> None:
         """Note what a call does to sizes in tensors, and what its symbols stand for."""
@@ -65,6 +88,7 @@ class HeldSizes:
             self._learn_length(fx, value)
             return
         if isinstance(value, torch.Tensor) and (value.dim() or value.dtype != torch.int64):
+            self._learn_span(fx)
             return
         found = self._computed(fx)
         if found is None:
@@ -79,6 +103,8 @@ class HeldSizes:
         name = str(fx.target)
         if name in SAME:
             return self._read(fx.args[0])
+        if name in EXTREMES and fx.args[0].name in self.spans:
+            return self.spans[fx.args[0].name][EXTREMES[name]]
         if name in ARITHMETIC and not fx.kwargs:
             a, b = (self._read(v) for v in fx.args[:2])
             return None if a is None or b is None else ARITHMETIC[name](a, b)
@@ -96,6 +122,18 @@ class HeldSizes:
             return self.sizes.size(argument)
         except MojoaccelError:  # it does depend on the data
             return None
+
+    def _learn_span(self, fx: Any) -> None:
+        """Learn which numbers ``arange`` makes, and where they go."""
+        name = str(fx.target)
+        if name in REARRANGED and fx.args[0].name in self.spans:
+            self.spans[fx.name] = self.spans[fx.args[0].name]
+        if name not in ("aten.arange.default", "aten.arange.start", "aten.arange.start_step"):
+            return
+        start, end, step = (0, *fx.args, 1) if len(fx.args) == 1 else (*fx.args, 1)[:3]
+        first, last = self._read(start), self._read(end)
+        if first is not None and last is not None and step == 1:
+            self.spans[fx.name] = (first, last - 1)
 
     def _learn_length(self, fx: Any, value: Any) -> None:
         """Learn the length of a slice between positions whose place is certain."""

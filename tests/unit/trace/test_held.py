@@ -27,6 +27,22 @@ class Window(nn.Module):
         return window + 1, x.clamp(max=span * 2 - 1), x[1::2]
 
 
+class Counted(nn.Module):
+    """Makes as many rows as the largest of its positions tells."""
+
+    def forward(self, x):
+        positions = torch.arange(x.shape[0]).unsqueeze(0).repeat(3, 1)
+        return torch.ones(1, 2).repeat(positions.max() + 1, positions[:, 2:].min() + 1)
+
+
+class Positions(nn.Module):
+    """Makes as many rows as there are positions."""
+
+    def forward(self, x):
+        positions = torch.arange(2, x.shape[0]).unsqueeze(0).expand(3, -1).t()
+        return torch.ones(1, 2).repeat(positions.max() - positions.min(), 1)
+
+
 class Padded(nn.Module):
     """Rounds a length up with floating-point arithmetic, as convolutions of sound do."""
 
@@ -51,6 +67,14 @@ def test_what_is_read_from_a_tensor_of_a_size_is_that_size():
     graph = traced(Window(), "n:4..100")
     shapes = [v.type.shape for n in graph.nodes for v in n.outputs if n.op == "slice"]
     assert shapes == [(parse_size("2*min(64, n)"), 4), (parse_size("floordiv(n, 2)"),)]
+
+
+def test_the_ends_of_counted_positions_are_sizes():
+    graph = traced(Positions(), "n:4..100")
+    (shape,) = [n.output.type.shape for n in graph.nodes if n.op == "repeat"]
+    assert [evaluate(shape[0], {"n": n}) for n in (4, 100)] == [1, 97]
+    with pytest.raises(MojoaccelError, match="MA204"):  # what a slice holds is not followed
+        traced(Counted(), "n:4..100")
 
 
 def test_a_quotient_is_rounded_in_integers():
