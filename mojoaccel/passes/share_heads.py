@@ -42,6 +42,8 @@ def _shared(node: Node, made: Mapping[str, Node], shapes: Mapping[str, tuple[Siz
     keys, values = (_unrepeated(name, made, shapes) for name in (k, v))
     if keys is None or values is None or shapes[keys][-3] != shapes[values][-3]:
         return node
+    if shapes[str(q)][-3] != shapes[str(k)][-3]:  # one head of queries broadcasts over all
+        return node
     attrs = make_attrs({**dict(node.attrs), "enable_gqa": True})
     return replace(node, inputs=(q, keys, values, *rest), attrs=attrs)
 

@@ -11,7 +11,7 @@ import mojoaccel
 
 
 class Repeated(nn.Module):
-    """Grouped attention by hand, in both common spellings, and two that are something else."""
+    """Grouped attention by hand, in both common spellings, and three that are something else."""
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         b, h, s, d = k.shape
@@ -22,7 +22,9 @@ class Repeated(nn.Module):
         interleaved = F.scaled_dot_product_attention(q, keys, v.repeat_interleave(3, 1), mask)
         tiled = F.scaled_dot_product_attention(q, k.repeat(1, 3, 1, 1), values)
         turned = k[:, None].expand(b, 3, h, s, d).reshape(b, 3 * h, s, d)
-        return by_hand, interleaved, tiled, F.scaled_dot_product_attention(q, turned, values)
+        turned = F.scaled_dot_product_attention(q, turned, values)
+        alone = F.scaled_dot_product_attention(q[:, :1], keys, values)
+        return by_hand, interleaved, tiled, turned, alone
 
 
 @pytest.mark.mojo
