@@ -301,9 +301,10 @@ class Repository:
             except MojoaccelError as e:
                 entry.reason = str(e)
                 raise
-            model.start(self.options)
             if entry.model is not None:
                 model.statistics = entry.model.statistics
+            model.start(self.options)
+            if entry.model is not None:
                 self._retire(entry.model)
             entry.model, entry.reason = model, ""
             self._index()

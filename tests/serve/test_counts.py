@@ -104,3 +104,17 @@ def test_a_request_waits_no_longer_than_the_delay(counted):
         began = time.monotonic()
         http.infer("net", [given(client_http, rows)])
         assert least <= time.monotonic() - began < most
+
+
+def test_a_model_that_is_loaded_again_goes_on_counting(server):
+    def counts():
+        [found] = http.get_inference_statistics("net")["model_stats"]
+        answered = found["inference_stats"]["success"]["count"]
+        return np.array((answered, found["execution_count"], found["inference_count"]))
+
+    with client_http.InferenceServerClient(server.place) as http:
+        http.infer("net", [given(client_http, 1)])
+        before = counts()
+        http.load_model("net")
+        http.infer("net", [given(client_http, 2)])
+        assert (counts() - before).tolist() == [1, 1, 2]
