@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mojoaccel.trace.bytes_resampling import OF_BYTES
 from mojoaccel.trace.composites import VIEWS
 from mojoaccel.trace.pooling import per_axis
 
@@ -269,8 +270,13 @@ def replacement(node: Any, changing: set[str]) -> Callable[..., Any] | None:
         if w.name in changing:
             return varying
         return fixed if turned or x.meta["val"].dim() == rank + 1 else None
-    if node.target in VIEWS:
-        return VIEWS[node.target]
+    if node.target in OF_BYTES and node.args[0].meta["val"].dtype == torch.uint8:
+        return OF_BYTES[node.target]
+    return VIEWS.get(node.target) or pool_replacement(node)
+
+
+def pool_replacement(node: Any) -> Callable[..., Any] | None:
+    """Return what replaces a pool or a resampling whose form has no kernel."""
     if node.target in POOLS and node.args[0].meta["val"].dim() == POOLS[node.target] + 1:
         return without_batch(node.target)
     planes = node.target in POOLS or node.target in UPSAMPLES

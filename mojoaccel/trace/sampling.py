@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mojoaccel.trace.bytes_resampling import weigh_bytes
 from mojoaccel.trace.pooling import accumulate, column, gather_axis, line
 
 Filter = Callable[[Tensor], Tensor]
@@ -57,7 +58,10 @@ def resample_axis(
     t = (at.to(torch.float64) - center[:, None] + 0.5) * inverse
     weights = torch.where(at < end[:, None], filtered(t), 0.0)
     total = weights.sum(1, keepdim=True)
-    weights = (weights / torch.where(total == 0, 1.0, total)).to(x.dtype)
+    weights = weights / torch.where(total == 0, 1.0, total)
+    if x.dtype == torch.uint8:
+        return weigh_bytes(x, axis, at.clamp(max=n - 1), weights)
+    weights = weights.to(x.dtype)
     windows = gather_axis(x, axis, at.clamp(max=n - 1))
     rest = x.dim() - axis - 1
     counted = column(at < end[:, None], rest)

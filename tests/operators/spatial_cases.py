@@ -220,7 +220,28 @@ def resampling_cases() -> list[Case]:
                 (IMAGE,),
             )
         )
+    image = ints(2, 3, 17, 23, low=0, high=256).to(torch.uint8)
+    for mode in ("bilinear", "bicubic"):
+        for smooth in (False, True):
+            for corners, size in ((False, (9, 31)), (True, (30, 11))):
+                cases.append(
+                    (
+                        f"bytes_{mode}_{smooth}_{corners}",
+                        lambda a, m=mode, w=smooth, c=corners, s=size: up(
+                            a, s, mode=m, antialias=w, align_corners=c
+                        ),
+                        (image,),
+                    )
+                )
+        cases.append(
+            (
+                f"bytes_{mode}_factor",
+                lambda a, m=mode: up(a, scale_factor=(1.7, 0.6), mode=m),
+                (image,),
+            )
+        )
     cases += [
+        ("bytes_lanczos", lambda a: up(a, (9, 31), mode="lanczos", antialias=True), (image,)),
         ("aa_lanczos", lambda a: up(a, (4, 3), mode="lanczos", antialias=True), (IMAGE,)),
         ("aa_lanczos_up", lambda a: up(a, (20, 15), mode="lanczos", antialias=True), (IMAGE,)),
         (
