@@ -209,7 +209,13 @@ def mod(a: Size, b: Size) -> Size:
     """Return a mod b with Python's sign rule."""
     if isinstance(a, int) and isinstance(b, int):
         return a % b
-    return 0 if exact_div(a, b) is not None else _call("mod", a, b)
+    if exact_div(a, b) is not None:
+        return 0
+    if isinstance(b, int) and isinstance(a, Expr):
+        whole = _from_terms((m, c) for m, c in a.terms if m and c % b == 0)
+        if whole:  # as in `floordiv`
+            return mod(a - whole, b)
+    return _call("mod", a, b)
 
 
 def size_max(a: Size, b: Size) -> Size:

@@ -30,6 +30,7 @@ def view_reshape(node: Node, view: View) -> View | None:
     if 0 in shape or 0 in view.shape:
         return replace(view, shape=shape, strides=contiguous_strides(shape))
     old = [(n, s) for n, s in zip(view.shape, view.strides, strict=True) if n != 1]
+    dense = tuple(s for _, s in old) == contiguous_strides(tuple(n for n, _ in old))
     strides: list[Size] = [0] * len(shape)
     target = len(shape) - 1
     while old:
@@ -42,8 +43,8 @@ def view_reshape(node: Node, view: View) -> View | None:
             strides[target] = laid * base
             laid = laid * shape[target]
             target -= 1
-        if laid != run:
-            return None
+        if laid != run:  # or their products are equal where sizes are dynamic, but look different
+            return replace(view, shape=shape, strides=contiguous_strides(shape)) if dense else None
     return replace(view, shape=shape, strides=tuple(strides))
 
 

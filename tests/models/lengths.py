@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,12 @@ SHARES = (1.0, 0.7, 0.4)
 
 LONGER = (1.0, 1.4, 2.0)
 """The same for a model that takes no shorter sequence."""
+
+BLOCK = re.compile(r"Guard failed: .*(?:%|//) (\d+)")
+"""A condition on the length that holds for some of the lengths in each block only."""
+
+PLACE = re.compile(r"args_(\d+)\.size\(\)\[(\d+)\]")
+"""Input and axis in such a condition."""
 
 STEPS = 10
 """Lengths between the shortest and the longest at which a model is asked whether it takes them."""
@@ -31,10 +38,19 @@ class Length:
     Attributes:
         axes: Input and axis of each.
         sizes: What it is tried at.
+        block: The code goes by blocks: lengths are its multiples, and `rest` more.
+        rest: See `block`.
     """
 
     axes: tuple[tuple[int, int], ...]
     sizes: tuple[int, ...]
+    block: int = 1
+    rest: int = 0
+
+    def between(self, part: int, parts: int) -> int:
+        """Return a length some parts of the way from the shortest to the longest."""
+        low, high = (size // self.block for size in (min(self.sizes), max(self.sizes)))
+        return (low + (high - low) * part // parts) * self.block + self.rest
 
 
 def candidate_axes(args: tuple[Any, ...], family: str) -> list[tuple[int, ...]]:
@@ -73,8 +89,9 @@ def free_lengths(
     candidates = candidate_axes(args, family)
     if not any(candidates):
         return "it takes no sequence"
+    hints = [dict.fromkeys(places, torch.export.Dim.AUTO) for places in candidates]
     try:
-        program = exported(module, args, kwargs, candidates)
+        program = exported(module, args, kwargs, dynamic_shapes(module, args, kwargs, hints))
     except Exception as problem:
         return f"torch.export has none: {str(problem).splitlines()[0][:200]}"
     nodes = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
@@ -96,11 +113,31 @@ def free_lengths(
         size = args[places[0][0]].shape[places[0][1]]
         shares = SHARES if max(2, int(SHARES[-1] * size)) >= least[size] else LONGER
         lengths.append(Length(tuple(places), tuple(max(2, int(s * size)) for s in shares)))
-    return refusal(program, module, args, kwargs, lengths) or lengths
+    problem = refusal(program, module, args, kwargs, lengths)
+    if problem and (block := BLOCK.search(problem)):
+        named = {(int(i), int(axis)) for i, axis in PLACE.findall(problem)}
+        lengths = [
+            in_blocks(n, args, int(block[1])) if named.intersection(n.axes) else n for n in lengths
+        ]
+        try:
+            spec = declared(module, args, kwargs, lengths)
+            program = exported(module, args, kwargs, spec)
+        except Exception:
+            return problem
+        problem = refusal(program, module, args, kwargs, lengths)
+    return problem or lengths
+
+
+def in_blocks(length: Length, args: tuple[Any, ...], block: int) -> Length:
+    """Return the same length where only the number of blocks in it is free."""
+    index, axis = length.axes[0]
+    count, rest = divmod(args[index].shape[axis], block)
+    sizes = tuple(n * block + rest for n in (count, count + 1, 2 * count + 1))
+    return Length(length.axes, sizes, block, rest)
 
 
 def exported(
-    module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], axes: list[tuple[int, ...]]
+    module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], spec: dict[str, Any]
 ) -> Any:
     """Export a model with some axes of its inputs free."""
     import torch
@@ -108,8 +145,6 @@ def exported(
     from mojoaccel.trace.recurrent import whole_recurrences
 
     logging.getLogger("torch").setLevel(logging.ERROR)
-    shapes = [dict.fromkeys(places, torch.export.Dim.AUTO) for places in axes]
-    spec = dynamic_shapes(module, args, kwargs, shapes)
     with torch.no_grad(), warnings.catch_warnings(), whole_recurrences():
         warnings.simplefilter("ignore")
         return torch.export.export(module, args, dict(kwargs), dynamic_shapes=spec, strict=False)
@@ -127,7 +162,7 @@ def refusal(
 
     for name, call in (("PyTorch", module), ("torch.export's program", program.module())):
         for part in range(STEPS + 1):
-            sizes = [min(n.sizes) + (max(n.sizes) - min(n.sizes)) * part // STEPS for n in lengths]
+            sizes = [n.between(part, STEPS) for n in lengths]
             try:
                 with torch.no_grad(), warnings.catch_warnings():
                     warnings.simplefilter("ignore")
@@ -145,7 +180,10 @@ def declared(
 
     axes: list[dict[int, Any]] = [{} for _ in args]
     for number, length in enumerate(lengths):
-        dim = torch.export.Dim(f"s{number}", min=min(length.sizes), max=max(length.sizes))
+        low, high = (size // length.block for size in (min(length.sizes), max(length.sizes)))
+        dim = torch.export.Dim(f"s{number}", min=low, max=high)
+        if length.block > 1:
+            dim = length.block * dim + length.rest if length.rest else length.block * dim
         for index, axis in length.axes:
             axes[index][axis] = dim
     return dynamic_shapes(module, args, kwargs, axes)

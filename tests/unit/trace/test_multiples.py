@@ -43,6 +43,22 @@ def test_sizes_are_over_the_dim(length):
     assert answer.tolist() == [[9.0] * 5] * 2
 
 
+class Padded(nn.Module):
+    """Sums blocks of five, the last of which is filled up."""
+
+    def forward(self, x):
+        if x.shape[0] % 5:
+            x = nn.functional.pad(x, (0, 0, 0, -x.shape[0] % 5))
+        return x.view(x.shape[0] // 5, 5, 2).sum(1)
+
+
+def test_what_fills_a_block_up_is_known():
+    given = Example(Padded(), (torch.randn(16, 2),), dynamic={"x": {0: "5*n+1:1..20"}})
+    found, _ = traced(given)
+    shapes = [str(v.type) for node in found.graph.nodes for v in node.outputs]
+    assert shapes == ["f32[5*n + 5, 2]", "f32[n + 1, 5, 2]", "f32[n + 1, 2]"]
+
+
 def test_of_an_exported_program(tmp_path: Path):
     n = torch.export.Dim("n", min=2, max=20)
     args = example(32, {}).args
