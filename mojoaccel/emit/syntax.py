@@ -228,6 +228,8 @@ def wrap(line: str) -> list[str]:
             break
     indent = line[: len(line) - len(line.lstrip())]
     head, inner, tail = body[: start + 1], body[start + 1 : -1], ")" + line[len(body) :]
-    if len(indent) + 4 + len(inner) <= LINE_LENGTH:
+    args = split_args(inner)
+    is_group = len(args) == 1 and not re.search(r"[\w\])]\($", head)  # a comma makes it a tuple
+    if is_group or len(indent) + 4 + len(inner) <= LINE_LENGTH:
         return [head, f"{indent}    {inner}", f"{indent}{tail}"]
-    return [head, *(f"{indent}    {arg}," for arg in split_args(inner)), f"{indent}{tail}"]
+    return [head, *(f"{indent}    {arg}," for arg in args), f"{indent}{tail}"]
