@@ -117,7 +117,8 @@ def _nested(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         return {str(k): stable(v, depth) for k, v in value.items()}
     named = value if hasattr(value, "__qualname__") else type(value)
-    name = f"{named.__module__}.{named.__qualname__}"
+    # Methods of built-in types tell no module.
+    name = f"{getattr(named, '__module__', type(named).__name__)}.{named.__qualname__}"
     if named is value or isinstance(value, torch.nn.Module):
         return name
     return [name, {k: stable(v, depth) for k, v in _attributes(value).items()}]

@@ -58,6 +58,7 @@ def power(x: Tensor, exponent: int) -> Tensor:
 def test_functions_that_a_module_holds_count_by_their_code() -> None:
     functions = [lambda x: x + 1, lambda x: x + 2, lambda x: x - 1, scaled(2.0), scaled(3.0)]
     functions += [partial(power, exponent=2), partial(power, exponent=3), torch.sin, torch.cos]
+    functions += [torch.Tensor.__radd__, torch.Tensor.__getitem__]
     keys = [key(f) for f in functions]
     assert len(set(map(str, keys))) == len(keys)
     assert key(scaled(2.0)) == key(scaled(2.0))
