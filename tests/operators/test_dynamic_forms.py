@@ -182,7 +182,6 @@ REFUSED: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "masked_select": lambda x, i: x.masked_select(x > 0),
     "bincount": lambda x, i: i.bincount(),
     "mask_values": lambda x, i: x.index_put((x > 0,), x[0]),
-    "as_strided": lambda x, i: x.t().as_strided((3, 3), (1, 2)),
     "cumsum_bool": lambda x, i: (x > 0).cumsum(0, dtype=torch.bool),
 }
 
