@@ -43,8 +43,10 @@ class Splitter:
     names: dict[str, str] = field(default_factory=dict)
     sides: dict[str, Pair] = field(default_factory=dict)
 
-    def builder(self, node: Node, name: str = "") -> GraphBuilder:
+    def builder(self, node: Node | None, name: str = "") -> GraphBuilder:
         """Return a builder whose nodes are attributed to `node`."""
+        if node is None:
+            return GraphBuilder(self.types, None, prefix=name)
         return GraphBuilder(self.types, node.loc, node.origin, prefix=name or node.output.name)
 
     def run(self, node: Node) -> None:
@@ -145,7 +147,7 @@ class Splitter:
         for value in node.outputs:
             self.whole[value.name] = value.name
 
-    def parts_of(self, name: str, node: Node) -> Pair:
+    def parts_of(self, name: str, node: Node | None) -> Pair:
         """Return the parts of a complex value, reading them from memory if it lies there."""
         if name not in self.pairs:
             t = self.types[name]
@@ -170,7 +172,7 @@ class Splitter:
         """Append the node that puts a complex value in memory."""
         t = self.types[name]
         part = TensorType(real_type(t.dtype), t.shape)
-        builder = GraphBuilder(self.types, node.loc if node else None, prefix=name)
+        builder = self.builder(node, name)
         values = [_full(builder, p, part) for p in self.pairs[name]]
         joined = builder.add("complex", values, t)
         self.done.extend(builder.nodes)
@@ -222,8 +224,9 @@ def _outputs(splitter: Splitter, names: Sequence[str]) -> list[str]:
         if found in splitter.pairs and found not in outputs:
             found = splitter.whole_of(found, None)
         if found in outputs and is_complex(splitter.types[found]):
-            source = next(k for k, v in splitter.whole.items() if v == found)
-            splitter.parts_of(source, splitter.done[-1])
+            # What an operator leaves in memory, or an input, is its own source.
+            source = next((k for k, v in splitter.whole.items() if v == found), found)
+            splitter.parts_of(source, None)
             found = splitter.join(source, None)
         outputs.append(found)
     return outputs
