@@ -72,13 +72,15 @@ def rewrite_trilinear(b: GraphBuilder, node: Node) -> Sequence[str]:
     rank = len(shapes[0])
     single = (shapes[0][1:2], shapes[0][3:], shapes[1][:1], shapes[2][1:2], shapes[2][2:3])
     if axes == (2, 3) and rank == 4 and all(s == (1,) for s in single):
-        return [_bilinear(b, parts, t)]
+        x, w, y = shapes
+        if (x[0], x[2], w[3]) == (y[0], w[2], y[3]):
+            return [_bilinear(b, parts, t)]
     pair = parts[0]
     for other in parts[1:]:
         both = zip(b.types[pair].shape, b.types[other].shape, strict=True)
         product = TensorType(t.dtype, tuple(y if x == 1 else x for x, y in both))
         pair = b.add("mul", [pair, other], product)
-    return [b.add("sum", [pair], t, dim=axes, keepdim=False)]
+    return [b.add("sum", [pair], t, dim=axes, keepdim=False) if axes else pair]
 
 
 def _bilinear(b: GraphBuilder, parts: Sequence[str], t: TensorType) -> str:

@@ -65,6 +65,10 @@ def product_cases() -> list[Case]:
         ("baddbmm", lambda c, a, b: torch.baddbmm(c, a, b, beta=0.5, alpha=2), (rand(1, 5, 1), rand(3, 5, 7), rand(3, 7, 4))),
         ("baddbmm_nan", lambda c, a, b: torch.baddbmm(c, a, b, beta=0), (NAN[:, :4], rand(3, 5, 7), rand(3, 7, 4))),
         ("bilinear", F.bilinear, (rand(5, 3), rand(5, 4), rand(6, 3, 4), rand(6))),
+        # one row serves all, and a width of one all columns; nothing to sum
+        ("trilinear_row", lambda a, w, b: torch._trilinear(a, w, b, [1, 3], [0], [1, 2], [2, 3]), (rand(1, 3), rand(2, 3, 4), rand(5, 4))),
+        ("trilinear_wide", lambda a, w, b: torch._trilinear(a, w, b, [1, 3], [0], [1, 2], [2, 3]), (rand(5, 1), rand(2, 3, 4), rand(5, 1))),
+        ("trilinear_no_sum", lambda a, b, c: torch._trilinear(a, b, c, [], [], [], []), (rand(3, 4), rand(3, 4), rand(3, 4))),
         ("bilinear_3d", F.bilinear, (rand(2, 5, 3), rand(2, 5, 4), rand(1, 3, 4))),
         ("linear_1d", F.linear, (v, rand(5, 7), u)), ("linear_vector", F.linear, (x, v)),
         ("linear_4d", F.linear, (rand(2, 1, 3, 7), rand(5, 7), u)),
