@@ -53,6 +53,12 @@ class Sample:
         """The tensors among the arguments."""
         return tuple(v for v in self.leaves if isinstance(v, Tensor))
 
+    @property
+    def form(self) -> str:
+        """Text that is equal for calls that differ only in what their tensors hold."""
+        leaves = [_layout(v) if isinstance(v, Tensor) else repr(v) for v in self.leaves]
+        return " ".join([self.op, self.dtype, str(self.spec), *leaves])
+
     def call(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Call the operator with other tensors; return the tensors it gives."""
         given = iter(tensors)
@@ -77,6 +83,19 @@ class Samples(nn.Module):
             results.append(sample.call(tensors[at : at + count]))
             at += count
         return results
+
+
+def _layout(t: Tensor) -> str:
+    flags = (t.is_conj(), t.is_neg(), t.storage_offset(), t.untyped_storage().nbytes())
+    return f"{t.dtype} {list(t.shape)} {t.stride()} {flags}"
+
+
+def families(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """Put samples of equal form together: what is compiled for one serves the others."""
+    found: dict[str, list[Sample]] = {}
+    for sample in samples:
+        found.setdefault(sample.form, []).append(sample)
+    return list(found.values())
 
 
 def read_database() -> dict[str, Any]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from tests.opdb.__main__ import join, report, share_out
+from tests.opdb.samples import families, read_database, read_samples
 
 
 def row(total: int, taken: list[int], **more: Any) -> dict[str, Any]:
@@ -38,3 +41,15 @@ def test_samples_of_operators_without_support_do_not_count() -> None:
     text, share = report(rows)
     assert share == 0.75
     assert "not supported: unique" in text and "5 of the 12 samples" in text
+
+
+def test_samples_that_differ_in_values_alone_share_what_is_compiled() -> None:
+    samples, _ = read_samples(read_database()["clamp"], "float32", 10_000)
+    found = families(samples)
+    assert sum(map(len, found)) == len(samples)
+    for first, *others in found:
+        for other in others:
+            pairs = zip(first.leaves, other.leaves, strict=True)
+            assert all(
+                a.shape == b.shape if isinstance(a, torch.Tensor) else a == b for a, b in pairs
+            )

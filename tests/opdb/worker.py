@@ -28,15 +28,16 @@ from mojoaccel.passes.pipeline import optimize
 from mojoaccel.targets.probe import detect
 from mojoaccel.trace.export import trace
 from mojoaccel.trace.loader import LoadedModel
-from tests.opdb.samples import Sample, Samples, read_database, read_samples
+from tests.opdb.samples import Sample, Samples, families, read_database, read_samples
 from tests.test_operators import judge, widen
 
 BATCH = 250
-"""Samples of one build."""
+"""Families of one build."""
 
 UNINITIALIZED = re.compile(r"(new_)?empty(_like|_strided|_permuted)?")
 """Operators that give whatever was in memory: shapes and types are compared."""
 
+Family = list[Sample]
 Refusals = dict[tuple[str, str], Counter[str]]
 Outcome = tuple[list[tuple[int, str]], list[tuple[str, str, dict[str, int]]]]
 
@@ -59,50 +60,60 @@ def refusal(samples: Sequence[Sample]) -> str:
     return ""
 
 
-def lowered(samples: list[Sample], refused: Refusals) -> list[Sample]:
-    """Return the samples that can be lowered; note the others.
+def lowered(groups: list[Family], refused: Refusals) -> list[Family]:
+    """Return the families that can be lowered; note the others.
 
     All are tried at once: an export costs a quarter of a second whatever it exports, a sample in it
     a twentieth. A refused batch is halved between operators, and one operator's is taken apart.
     """
+    samples = [family[0] for family in groups]
     why = refusal(samples) if samples else ""
     if not why:
-        return samples
+        return groups
     if len(samples) == 1:
-        refused[samples[0].op, samples[0].dtype][why] += 1
+        refused[samples[0].op, samples[0].dtype][why] += len(groups[0])
         return []
     cuts = [
         i for i, (a, b) in enumerate(pairwise(samples), 1) if (a.op, a.dtype) != (b.op, b.dtype)
     ]
     if cuts:
         middle = min(cuts, key=lambda i: abs(2 * i - len(samples)))
-        parts = [samples[:middle], samples[middle:]]
+        parts = [groups[:middle], groups[middle:]]
     else:
-        parts = [[sample] for sample in samples]
-    return [s for part in parts for s in lowered(part, refused)]
+        parts = [[family] for family in groups]
+    return [f for part in parts for f in lowered(part, refused)]
 
 
-def run(samples: list[Sample], refused: Refusals) -> list[tuple[Sample, str]]:
-    """Compile samples together; return what is wrong with each (nothing if it is right).
+def run(groups: list[Family], refused: Refusals) -> list[tuple[Sample, str]]:
+    """Compile families together; return what is wrong with each sample (nothing if it is right).
 
-    Those that cannot be lowered are noted and left out. A build that fails is halved until the
-    sample that breaks it is alone.
+    The first of each is compiled, and the others' tensors are given to what came of it. Those that
+    cannot be lowered are noted and left out. A build that fails is halved until the sample that
+    breaks it is alone.
     """
-    if not samples:
+    if not groups:
         return []
-    inputs = tensors_of(samples)
+    found: list[tuple[Sample, str]] = []
+    inputs = tensors_of(samples := [family[0] for family in groups])
     try:
         with mojoaccel.compile(Samples(samples), inputs, verify=False, threads=1) as session:
-            answers = session(*inputs)
+            for turn in range(max(map(len, groups))):
+                given = [family[min(turn, len(family) - 1)] for family in groups]
+                answers = session(*tensors_of(given))
+                found += [
+                    (s, judged(s, a))
+                    for family, s, a in zip(groups, given, answers, strict=True)
+                    if turn < len(family)
+                ]
     except Exception as problem:
-        kept = lowered(samples, refused)
-        if len(kept) < len(samples):
+        kept = lowered(groups, refused)
+        if len(kept) < len(groups):
             return run(kept, refused)
-        if len(samples) == 1:
-            return [(samples[0], f"{type(problem).__name__}: {str(problem)[:200]}")]
-        half = len(samples) // 2
-        return run(samples[:half], refused) + run(samples[half:], refused)
-    return [(s, judged(s, a)) for s, a in zip(samples, answers, strict=True)]
+        if len(groups) == 1:
+            return [(s, f"{type(problem).__name__}: {str(problem)[:200]}") for s in groups[0]]
+        half = len(groups) // 2
+        return run(groups[:half], refused) + run(groups[half:], refused)
+    return found
 
 
 def judged(sample: Sample, answer: Sequence[torch.Tensor]) -> str:
@@ -129,23 +140,24 @@ def _in_double(sample: Sample, own: list[torch.Tensor]) -> list[torch.Tensor]:
     return exact if [e.shape for e in exact] == [o.shape for o in own] else own
 
 
-def isolated(samples: list[Sample], limit: int) -> Outcome:
-    """Judge samples in a process of their own; one that dies is halved down to the sample.
+def isolated(groups: list[Family], limit: int) -> Outcome:
+    """Judge families in a process of their own; one that dies is halved down to the family.
 
     Args:
-        samples: Samples of one build.
+        groups: Families of one build.
         limit: Seconds the process may take.
 
     Returns:
-        What is wrong with each that was lowered, by position, and why others were refused.
+        What is wrong with each sample that was lowered, by position, and why others were refused.
     """
+    samples = [s for family in groups for s in family]
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         signal.alarm(limit)
         refused: Refusals = defaultdict(Counter)
         places = {id(s): i for i, s in enumerate(samples)}
-        found = [(places[id(s)], why) for s, why in run(samples, refused)]
+        found = [(places[id(s)], why) for s, why in run(groups, refused)]
         with os.fdopen(write, "w") as pipe:
             json.dump((found, [(*key, dict(why)) for key, why in refused.items()]), pipe)
         os._exit(0)
@@ -156,15 +168,18 @@ def isolated(samples: list[Sample], limit: int) -> Outcome:
     if status == 0 and text:
         judged, refusals = json.loads(text)
         return [(i, why) for i, why in judged], [tuple(r) for r in refusals]
-    if len(samples) == 1:
-        return [(0, f"the process died of signal {os.WTERMSIG(status)}")], []
-    half = len(samples) // 2
-    first, second = (isolated(part, limit) for part in (samples[:half], samples[half:]))
-    return first[0] + [(half + i, why) for i, why in second[0]], first[1] + second[1]
+    if len(groups) == 1:
+        died = f"the process died of signal {os.WTERMSIG(status)}"
+        return [(i, died) for i in range(len(samples))], []
+    half = len(groups) // 2
+    first, second = (isolated(part, limit) for part in (groups[:half], groups[half:]))
+    before = sum(map(len, groups[:half]))
+    return first[0] + [(before + i, why) for i, why in second[0]], first[1] + second[1]
 
 
-def rows_of(samples: list[Sample], totals: dict[str, int], outcome: Outcome) -> dict[str, Any]:
+def rows_of(groups: list[Family], totals: dict[str, int], outcome: Outcome) -> dict[str, Any]:
     """Return what one build tells, by operator and type."""
+    samples = [s for family in groups for s in family]
     rows: dict[str, dict[str, Any]] = {}
     for s in samples:
         pair = f"{s.op}:{s.dtype}"
@@ -199,7 +214,7 @@ def main() -> None:
         os.write(answer, json.dumps(rows).encode() + b"\n")
 
     totals: dict[str, int] = {}
-    pending: list[Sample] = []
+    pending: list[Family] = []
     warm = False
     for pair, done in pairs.items():
         name, dtype = pair.rsplit(":", 1)
@@ -209,7 +224,7 @@ def main() -> None:
         totals[pair] = row["all"]
         without = sorted({*row["taken"]} - {s.number for s in samples})
         tell({pair: {**empty_row(row["all"]), "taken": without, "left_out": row["left_out"]}})
-        pending += samples
+        pending += families(samples)
         while len(pending) >= BATCH:
             batch, pending = pending[:BATCH], pending[BATCH:]
             tell(rows_of(batch, totals, isolated(batch, limit)))
