@@ -1,4 +1,4 @@
-"""Moves what depends on weights alone out of the model, to be computed when it is packaged."""
+"""Moves what depends on weights or numbers alone out of the model, into its packaging."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from mojoaccel.ir.dims import size_prod
 from mojoaccel.ir.graph import Graph, Node
-from mojoaccel.ops.registry import ViewOp, load_registry
+from mojoaccel.ops.registry import Kernel, ViewOp, load_registry
 from mojoaccel.passes.rewrite import live_nodes
 
 TAKES_WEIGHT = {
@@ -19,6 +19,9 @@ TAKES_WEIGHT = {
 GROWTH = 4
 """A folded value may be this many times larger than the weights it is made of (a broadcast is
 better done at run time than stored)."""
+
+SMALL = 65536
+"""Bytes that a folded value may take however little it is made of."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,16 @@ def fold_constants(graph: Graph, frozen: frozenset[str], enabled: bool = True) -
     constant = {w.name for w in graph.weights} - frozen
     moved: list[Node] = []
     wanted = wanted_weights(graph, constant)
+    if enabled:
+        wanted |= tables(graph, constant)
     for node in graph.nodes:
         if node.output.name in wanted or (enabled and _foldable(node, constant, values)):
             moved.append(node)
             constant.update(v.name for v in node.outputs)
     ids = {id(n) for n in moved}
     rest = [n for n in graph.nodes if id(n) not in ids]
+    if enabled:  # makers of a table that nothing else reads
+        rest = live_nodes(graph.with_nodes(rest))
     used = {i for n in rest for i in n.inputs if i} | set(graph.outputs)
     originals = {w.name for w in graph.weights}
     made = [v for n in moved for v in n.outputs if v.name in used]
@@ -65,7 +72,7 @@ def fold_constants(graph: Graph, frozen: frozenset[str], enabled: bool = True) -
         (),
         (),
         tuple(w for w in graph.weights if w.name in originals - frozen),
-        tuple(moved),
+        tuple(with_makers(graph, moved)),
         tuple(v.name for v in made),
     )
     side = side.with_nodes(live_nodes(side))
@@ -79,19 +86,67 @@ def wanted_weights(graph: Graph, constant: set[str]) -> set[str]:
     weight norm): whatever their size or the level, they are computed when the model is packaged.
     """
     makers = {v.name: n for n in graph.nodes for v in n.outputs}
-    fixed = set(constant)
-    for node in graph.nodes:
-        static = all(v.type.is_static for v in node.outputs)
-        if static and all(i in fixed for i in node.inputs if i):
-            fixed.update(v.name for v in node.outputs)
+    fixed = {v.name for n in fixed_nodes(graph, constant) for v in n.outputs}
     pending = [i for n in graph.nodes for i in n.inputs[TAKES_WEIGHT.get(n.op, slice(0))]]
     found: set[str] = set()
     while pending:
         name = pending.pop()
-        if name in makers and name in fixed and name not in found:
+        if name in fixed and name not in found:
             found.update(v.name for v in makers[name].outputs)
             pending += makers[name].inputs
     return found
+
+
+def fixed_nodes(graph: Graph, constant: set[str]) -> list[Node]:
+    """Return the nodes of static shape that no input or state has a part in."""
+    fixed, nodes = set(constant), list[Node]()
+    for node in graph.nodes:
+        static = all(v.type.is_static for v in node.outputs)
+        if static and all(i in fixed for i in node.inputs if i):
+            fixed.update(v.name for v in node.outputs)
+            nodes.append(node)
+    return nodes
+
+
+def tables(graph: Graph, constant: set[str]) -> set[str]:
+    """Return small values made from numbers that run-time nodes read and a kernel has a part in.
+
+    Weights of a resampling, positions counted by a running sum. What pointwise steps alone make of
+    numbers (a causal mask) costs nothing where it is used: it stays there.
+    """
+    registry = load_registry()
+    by_kernel: set[str] = set()
+    for node in fixed_nodes(graph, constant):
+        own = any(node.inputs) and isinstance(registry[node.op].lowering, Kernel)
+        if own or any(i in by_kernel for i in node.inputs):
+            by_kernel.update(v.name for v in node.outputs)
+    needed, found = set(graph.outputs), set[str]()
+    for node in reversed(graph.nodes):
+        names = {v.name for v in node.outputs}
+        if not names & needed:
+            continue
+        if names <= by_kernel and _bytes(node) <= SMALL:
+            found |= names
+        else:
+            needed.update(i for i in node.inputs if i)
+    return found
+
+
+def with_makers(graph: Graph, nodes: list[Node]) -> list[Node]:
+    """Return `nodes` and all they are computed from, in the graph's order."""
+    wanted = {i for n in nodes for i in n.inputs}
+    kept = {v.name for n in nodes for v in n.outputs}
+    chosen: list[Node] = []
+    for node in reversed(graph.nodes):
+        names = {v.name for v in node.outputs}
+        if names & (wanted | kept):
+            chosen.append(node)
+            wanted.update(node.inputs)
+    return chosen[::-1]
+
+
+def _bytes(node: Node) -> int:
+    return sum(int(str(size_prod(v.type.shape))) * v.type.dtype.size for v in node.outputs)
 
 
 def _foldable(node: Node, constant: set[str], values: dict) -> bool:  # type: ignore[type-arg]
@@ -101,6 +156,6 @@ def _foldable(node: Node, constant: set[str], values: dict) -> bool:  # type: ig
     if not all(v.type.is_static for v in node.outputs):
         return False
     lowering = load_registry()[node.op].lowering
-    size = sum(int(str(size_prod(v.type.shape))) * v.type.dtype.size for v in node.outputs)
+    size = _bytes(node)
     source = sum(int(str(values[i].type.numel)) * values[i].type.dtype.size for i in inputs)
-    return size <= GROWTH * source + 65536 and not (isinstance(lowering, ViewOp) and size > source)
+    return size <= GROWTH * source + SMALL and not (isinstance(lowering, ViewOp) and size > source)

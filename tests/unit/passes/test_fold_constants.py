@@ -37,3 +37,22 @@ def test_what_a_kernel_takes_as_a_weight_is_computed_when_packaging(level: int) 
     assert {"arange", "exp"} <= made
     run = {op for g in plan.groups for op in g.ops}
     assert "conv2d" in run and "exp" not in run
+
+
+class Weighted(nn.Module):
+    """A mean weighted by numbers made where they are used; the ramp itself is used too."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        ramp = torch.arange(9, dtype=x.dtype) + 1
+        return (x * (ramp / ramp.sum())).sum(1), x + ramp
+
+
+def test_tables_of_numbers_are_computed_when_packaging() -> None:
+    example = Example(Weighted(), (torch.randn(2, 9),))
+    traced, _ = trace(LoadedModel("weighted", example), TraceOptions())
+    plan = optimize(traced, detect(), OptimizeOptions())
+    assert plan.weight_graph is not None
+    assert [n.op for n in plan.weight_graph.nodes] == ["arange", "add", "sum", "div"]
+    assert [w.shape for w in plan.weights] == [(9,)]
+    run = [op for g in plan.groups for op in g.ops]
+    assert run.count("sum") == 1 and "div" not in run and "arange" in run
