@@ -21,7 +21,7 @@ import numpy as np
 
 from mojoaccel.errors import MojoaccelError
 from mojoaccel.serve.datatypes import Array
-from mojoaccel.serve.placement import place_caller
+from mojoaccel.serve.placement import Colocation, place_caller
 from mojoaccel.serve.refusal import Refusal
 from mojoaccel.serve.statistics import Spans, Statistics
 
@@ -94,15 +94,19 @@ class Instance:
         run: Runs the model.
         processors: Those of its threads; empty: any.
         jobs: What the thread does next; None ends it.
+        thread: The system's number of the thread.
     """
 
     run: Run
     processors: tuple[int, ...] = ()
     jobs: queue.SimpleQueue[Callable[[], None] | None] = field(default_factory=queue.SimpleQueue)
+    thread: int = 0
 
     def start(self) -> None:
         """Start the thread."""
-        threading.Thread(target=self._work, name="maccel-instance", daemon=True).start()
+        thread = threading.Thread(target=self._work, name="maccel-instance", daemon=True)
+        thread.start()
+        self.thread = thread.native_id or 0
 
     def _work(self) -> None:
         place_caller(self.processors)
@@ -120,6 +124,7 @@ class Ended(NamedTuple):
         began: `time.perf_counter` when it was started.
         outcomes: What each of them gets.
         spans: The seconds that it took.
+        used: The seconds for which its thread had a processor.
     """
 
     instance: Instance
@@ -128,19 +133,32 @@ class Ended(NamedTuple):
     began: float
     outcomes: Sequence[Outcome]
     spans: Spans
+    used: float
 
 
 class Batcher:
     """The queue of one model."""
 
     def __init__(
-        self, instances: Sequence[Instance], policy: BatchPolicy, statistics: Statistics
+        self,
+        instances: Sequence[Instance],
+        policy: BatchPolicy,
+        statistics: Statistics,
+        colocation: Colocation | None = None,
     ) -> None:
-        """Start the instances; call it on the event loop's thread."""
+        """Start the instances; call it on the event loop's thread.
+
+        Args:
+            instances: Who runs the model.
+            policy: How requests are joined.
+            statistics: Counts what is run.
+            colocation: Moves the loop, where instances have one thread and no processors of theirs.
+        """
         self.policy = policy
         self.statistics = statistics
         self.loop = asyncio.get_running_loop()
         self.running = 0
+        self._colocation = colocation or Colocation(movable=False)
         self._queued = 0
         self._groups: dict[Key, deque[Item]] = {}
         self._quick: dict[Key, int] = {}
@@ -187,6 +205,7 @@ class Batcher:
         if self._free and not self._groups and not self.policy.delay:
             self._start(self._free.pop(), key, [item])
             return
+        self._colocation.part()
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = deque()
@@ -274,19 +293,23 @@ class Batcher:
         rows = sum([i.rows for i in batch])
         self.running += 1
         if rows <= self._quick.get(key, 0):
+            self._colocation.part()
             outcomes, spans = _run(instance.run, batch)
             self._release(instance)
-            self._answer(Ended(instance, key, batch, began, outcomes, spans))
+            self._answer(Ended(instance, key, batch, began, outcomes, spans, 0.0))
             return
 
         def work() -> None:
+            before = time.thread_time()
             outcomes, spans = _run(instance.run, batch)
+            used = time.thread_time() - before
             early, outcome = batch[0].early, outcomes[0]
             if early and len(batch) == 1 and not self._queued and isinstance(outcome, list):
                 early(outcome)  # waking the loop first would cost the client that time
-            self._ended.append(Ended(instance, key, batch, began, outcomes, spans))
+            self._ended.append(Ended(instance, key, batch, began, outcomes, spans, used))
             self.loop.call_soon_threadsafe(self._hear_of_end, spans.total)
 
+        self._colocation.begin(instance.thread)
         instance.jobs.put(work)
 
     def _hear_of_end(self, seconds: float) -> None:
@@ -300,6 +323,7 @@ class Batcher:
         while self._ended:
             run = self._ended.popleft()
             self._release(run.instance)
+            self._colocation.judge(run.used, run.spans.total)
             self._pump()
             self._answer(run)
 

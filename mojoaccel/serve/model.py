@@ -21,7 +21,7 @@ from mojoaccel.serve.codec import InferRequest
 from mojoaccel.serve.datatypes import MODEL_TYPES, NAMES, WIRE, Array, wire_shape
 from mojoaccel.serve.holds import Hold
 from mojoaccel.serve.options import ServeOptions
-from mojoaccel.serve.placement import placing, share_of
+from mojoaccel.serve.placement import Colocation, placing, share_of
 from mojoaccel.serve.plans import Plans
 from mojoaccel.serve.refusal import Refusal, bad
 from mojoaccel.serve.statistics import Statistics
@@ -115,8 +115,8 @@ class ServedModel:
         self._batcher: Batcher | None = None
         self.hold = Hold(())
 
-    def start(self, options: ServeOptions) -> None:
-        """Start the instances' threads; call it on the event loop's thread."""
+    def start(self, options: ServeOptions, colocation: Colocation | None = None) -> None:
+        """Start the instances' threads; call it on the event loop's thread, which may be moved."""
         rows = 0
         if self.batch_dim is not None:
             limit = self.manifest.dims[self.batch_dim][1]
@@ -127,7 +127,7 @@ class ServedModel:
             Instance(_run_function(s), p)
             for s, p in zip(self.sessions, self._processors, strict=True)
         ]
-        self._batcher = Batcher(instances, self.policy, self.statistics)
+        self._batcher = Batcher(instances, self.policy, self.statistics, colocation)
 
     @property
     def waiting(self) -> int:
@@ -286,15 +286,19 @@ def _run_function(session: Session) -> Run:
     return run
 
 
+def sizes(options: ServeOptions) -> tuple[int, int]:
+    """Return how many instances a model has, and how many threads each of them."""
+    instances = options.instances or 1
+    return instances, options.threads or max(1, usable_processors() // instances)
+
+
 def open_model(path: Path, name: str, version: str, options: ServeOptions) -> ServedModel:
     """Load an artifact: hashes are verified before its code is; `ServedModel.start` comes next.
 
     Raises:
         MojoaccelError: As `runtime.session.load`.
     """
-    processors = usable_processors()
-    instances = options.instances or 1
-    threads = options.threads or max(1, processors // instances)
+    instances, threads = sizes(options)
     shares = [share_of(i, instances, threads) for i in range(instances)]
     sessions: list[Session] = []
     try:

@@ -18,6 +18,7 @@ from mojoaccel.serve.copies import Copies
 from mojoaccel.serve.holds import Hold
 from mojoaccel.serve.model import ServedModel, open_model
 from mojoaccel.serve.options import ServeOptions
+from mojoaccel.serve.placement import Colocation
 from mojoaccel.serve.refusal import bad
 
 PERIOD = 0.5
@@ -104,16 +105,23 @@ class Repository:
         entries: By (name, version).
     """
 
-    def __init__(self, options: ServeOptions, check: Callable[[Path], None] | None = None) -> None:
+    def __init__(
+        self,
+        options: ServeOptions,
+        check: Callable[[Path], None] | None = None,
+        colocation: Colocation | None = None,
+    ) -> None:
         """Start empty.
 
         Args:
             options: The server's.
             check: Raises for an artifact that must not be loaded (its signature).
+            colocation: Moves the event loop, if that may be.
         """
         self.options = options
         self.entries: dict[tuple[str, str], Entry] = {}
         self._check = check
+        self._colocation = colocation
         self._latest: dict[str, ServedModel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._lock = asyncio.Lock()
@@ -303,7 +311,7 @@ class Repository:
                 raise
             if entry.model is not None:
                 model.statistics = entry.model.statistics
-            model.start(self.options)
+            model.start(self.options, self._colocation)
             if entry.model is not None:
                 self._retire(entry.model)
             entry.model, entry.reason = model, ""

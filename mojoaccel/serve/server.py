@@ -12,6 +12,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,9 @@ from mojoaccel.serve.asgi import application
 from mojoaccel.serve.connection import Connection
 from mojoaccel.serve.handler import Handler
 from mojoaccel.serve.heads import Heads
+from mojoaccel.serve.model import sizes
 from mojoaccel.serve.options import ServeOptions
+from mojoaccel.serve.placement import Colocation, roam, share_of
 from mojoaccel.serve.repository import Repository
 from mojoaccel.serve.service import Service
 
@@ -111,6 +114,7 @@ def run_server(
     loop = uvloop.new_event_loop()
     try:
         asyncio.set_event_loop(loop)
+        loop.set_default_executor(ThreadPoolExecutor(initializer=roam))
         code: int = loop.run_until_complete(_serve(options, announce, once=once))
         return code
     finally:
@@ -120,7 +124,9 @@ def run_server(
 
 async def _serve(options: ServeOptions, announce: Callable[[Address], None], *, once: bool) -> int:
     check_tls(options)
-    repository = Repository(options, signature_check(options))
+    instances, threads = sizes(options)
+    colocation = Colocation(movable=threads == 1 and not share_of(0, instances, threads))
+    repository = Repository(options, signature_check(options), colocation)
     service = Service(options, repository)
     repository.look()
     http = bind(options.host, options.port)

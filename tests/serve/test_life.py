@@ -3,17 +3,22 @@
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOT, command
 
+from mojoaccel.serve.placement import EVERYWHERE
+
+grpc = pytest.importorskip("grpc")
 httpx = pytest.importorskip("httpx")
 pytestmark = pytest.mark.mojo
 ROW = {"name": "x", "shape": [1, 32], "datatype": "FP32", "data": [0.5] * 32}
@@ -193,6 +198,34 @@ def test_idle_server_is_small_and_ready_soon(artifacts, serve):
         assert "libtorch" not in maps and "modular" not in maps
         assert memory < 120, memory
         assert ready < 10, ready  # the figure itself is measured apart from the tests
+
+
+def narrow(server):
+    """Return how many threads of a server may run on one processor only."""
+    tasks = (Path("/proc") / str(server.process.pid) / "task").iterdir()
+    return sum(len(os.sched_getaffinity(int(t.name))) == 1 for t in tasks)
+
+
+@pytest.mark.skipif(len(EVERYWHERE) < 2, reason="needs two processors")
+def test_nothing_but_the_loop_and_the_model_is_moved(server):
+    seen = set()
+    channel = grpc.insecure_channel(server.grpc)
+    live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+    for _ in range(30):
+        assert post(server, "slow", SLOW).status_code == 200
+        seen.add(narrow(server))
+    url = f"{server.url}/v2/repository/models/net/load"
+    assert httpx.post(url, json={}, timeout=60).status_code == 200  # starts threads
+    assert live(b"")
+    seen.add(narrow(server))
+    assert post(server, "net", ROW).status_code == 200
+    assert seen <= {0, 2}, seen  # 0: others want the processor
+    with ThreadPoolExecutor(4) as pool:
+        assert {r.status_code for r in pool.map(lambda _: post(server, "slow", SLOW), "abcd")} == {
+            200
+        }
+    assert narrow(server) == 0
+    channel.close()
 
 
 def test_requests_for_several_models_at_once(server):

@@ -46,3 +46,51 @@ def test_threads_are_placed():
     thread.join()
     assert found["caller"] == {processors[0]}
     assert os.sched_getaffinity(0) == set(processors)
+
+
+@pytest.mark.skipif(len(placement.EVERYWHERE) < 2, reason="needs two processors")
+def test_the_loop_is_beside_the_model_while_requests_come_singly():
+    stop, found = threading.Event(), []
+    threads = [threading.Thread(target=stop.wait) for _ in "ab"]
+    for thread in threads:
+        thread.start()
+    first, second = (t.native_id for t in threads)
+    own = threading.get_native_id()
+
+    def where():
+        return [os.sched_getaffinity(t) for t in (own, first, second)]
+
+    every = set(placement.EVERYWHERE)
+    colocation = placement.Colocation(movable=True)
+    try:
+        for run in range(2 * placement.ALONE):
+            assert colocation.together == (run >= placement.ALONE)
+            colocation.begin(first)
+        loop, beside, other = where()
+        assert len(loop) == 1 and loop == beside and other == every
+        started = threading.Thread(
+            target=lambda: found.append((placement.roam(), os.sched_getaffinity(0))[1])
+        )
+        started.start()
+        started.join()
+        assert found == [every]
+        colocation.begin(second)
+        assert where() == [every] * 3 and not colocation.together
+        for _ in range(placement.ALONE):
+            colocation.begin(second)
+        colocation.judge(0.99, 1.0)
+        assert colocation.together
+        colocation.judge(0.5, 1.0)  # somebody else had the processor
+        assert where() == [every] * 3 and not colocation.together
+        for _ in range(placement.ALONE):
+            colocation.begin(second)
+        assert not colocation.together  # it is tried again later than before
+    finally:
+        colocation.part()
+        stop.set()
+        for thread in threads:
+            thread.join()
+    fixed = placement.Colocation(movable=False)
+    for _ in range(2 * placement.ALONE):
+        fixed.begin(own)
+    assert not fixed.together
