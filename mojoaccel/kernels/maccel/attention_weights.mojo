@@ -1,7 +1,8 @@
 """Scores of attention turned into weights: the online softmax of one row and one tile of keys."""
 
 from std.math import fma, iota
-from std.sys import simd_width_of
+from std.sys import CompilationTarget, simd_width_of
+from std.sys.intrinsics import llvm_intrinsic
 
 from maccel.math_exp import exp2
 from maccel.math_poly import (
@@ -13,7 +14,7 @@ from maccel.math_poly import (
     float_of,
     polynomial,
 )
-from maccel.types import Ptr
+from maccel.types import F32, Ptr
 
 comptime LOG2_E = 1.44269504088896340736
 """Weights are powers of two. Without a mask the queries carry this factor; with one the
@@ -47,6 +48,8 @@ def weight[
     for this.
     """
     comptime if acc == DType.float32:
+        comptime if coarse and w % 16 == 0 and has_scale():
+            return rebind[SIMD[acc, w]](coarse_by_scale(rebind[F32[w]](x)))
         # The sum's low bits are the rounded x plus the exponent bias.
         comptime rounder = 12582912.0 + 127.0
         var limited = at_least(x, -127.0)
@@ -68,6 +71,48 @@ def weight[
         return fma(q, r, constant[acc, w](1)) * power
     else:
         return exp2(x)
+
+
+@always_inline
+def has_scale() -> Bool:
+    """Returns whether the target splits off and scales by a power of two: AVX512DQ.
+    """
+    return CompilationTarget._has_feature["avx512dq"]()
+
+
+@always_inline
+def coarse_by_scale[w: SIMDLength, //](x: F32[w]) -> F32[w]:
+    """Computes coarse weights by VREDUCEPS and VSCALEFPS: x - floor(x) and p 2^floor(x) in a step each.
+
+    2^r - 1 = r q(r) on [0, 1), fitted for this (error 8.6e-5). Attention in pairs on a Zen 4, 64
+    deep, takes 3 % less time; in float32 it would be 1 %.
+    """
+    comptime V = F32[16]
+    comptime floor = Int32(9)
+    comptime all = Int16(-1)
+    comptime current = Int32(4)
+    var r = F32[w](0)
+    comptime for at in range(0, w, 16):
+        r = r.insert[offset=at](
+            llvm_intrinsic["llvm.x86.avx512.mask.reduce.ps.512", V](
+                x.slice[16, offset=at](), floor, V(0), all, current
+            )
+        )
+    var p = polynomial[
+        1.0, 0.6951167886697057, 0.22764498119089993, 0.077067051182996
+    ](r)
+    var e = F32[w](0)
+    comptime for at in range(0, w, 16):
+        e = e.insert[offset=at](
+            llvm_intrinsic["llvm.x86.avx512.mask.scalef.ps.512", V](
+                p.slice[16, offset=at](),
+                x.slice[16, offset=at](),
+                V(0),
+                all,
+                current,
+            )
+        )
+    return x.lt(-126).select(F32[w](0), e)
 
 
 @always_inline
@@ -121,9 +166,9 @@ def mask_row[
     @always_inline
     def seen[w: Int](j: Int) {imm} -> SIMD[acc, w]:
         var s = scores.unsafe_load[width=w](j)
-        comptime if scaled:
-            s *= scale
         comptime if has_mask:
+            comptime if scaled:
+                s *= scale
             s += mask[w](j)
             scores.unsafe_store(j, s)
         return s
@@ -149,13 +194,13 @@ def mask_row[
         var exists = iota[DType.int32, W]().lt(Int32(valid - j))
         var s = exists.select(scores.unsafe_load[width=W](j), none)
         scores.unsafe_store(j, s)
-        comptime if scaled and not has_mask:
-            s *= scale
         high = s.gt(high).select(s, high)
         j += W
     while j < padded:
         scores.unsafe_store(j, none)
         j += W
+    comptime if scaled and not has_mask:
+        high *= scale
     return high
 
 

@@ -17,7 +17,14 @@ comptime DEPTH = 1024
 the block of A that it meets."""
 
 comptime BLOCK_ROWS = 128
-"""Rows that meet a block of a panel before the next one is read."""
+"""Rows that meet a block of a panel before the next one is read.
+
+More do not pay: 1024 rows read all panels 8 times from the last-level cache, but that is half a byte
+a cycle, prefetched. Measured on 2 threads of a Zen 4 (L2 1 MB) at 256 and 1024 rows, 768 -> 768,
+768 -> 3072, 3072 -> 768, 384 -> 1536, 1536 -> 384, float32 and pairs: 192 rows by 768 steps, 256 by
+512, 256 by 768, and rows instead of columns split over the threads are all within 2 % of this; one
+thread loses 3 % while the other core reads memory without pause, and with more rows the same.
+"""
 
 comptime BLOCK_PANELS = 8
 """Panels whose partial sums wait in scratch memory."""
