@@ -21,6 +21,7 @@ from mojoaccel.ir.graph import Graph, Value
 from mojoaccel.products import Signature, StateSpec, TracedModel, WeightRef, Weights, digest_array
 from mojoaccel.trace.aliases import unify_aliases
 from mojoaccel.trace.axes import check_axes, enlarge, named_dims, read_symbols
+from mojoaccel.trace.bounded import bounded
 from mojoaccel.trace.composites import decided_composites
 from mojoaccel.trace.convolution import replace_spatial
 from mojoaccel.trace.decompositions import decomposition_table, quick_torch
@@ -44,7 +45,7 @@ def trace(loaded: LoadedModel, options: TraceOptions) -> tuple[TracedModel, Weig
     example = as_traced(loaded.example, options)
     dims = check_axes(flatten_inputs(example), merge_dynamic(example, options))
     program = replace_spatial(unify_aliases(loaded.program or export(example, dims)))
-    return read_program(loaded.name, decompose(program), example, dims)
+    return read_program(loaded.name, bounded(decompose(program), decompose), example, dims)
 
 
 def decompose(program: Any) -> Any:
