@@ -23,8 +23,9 @@ ALONE = 16
 """Runs of one instance, each for a request that met no other, before the loop is moved."""
 MOST_ALONE = 4096
 """The same where the processor turned out to be wanted by others, too."""
-OWN_SHARE = 0.95
-"""Of a run's time that its thread has the processor; less means that others want it, too."""
+LOST_SHARE = 0.05
+LOST_SECONDS = 0.0005
+"""Of a run's time that its thread is without the processor; more means that others want it, too."""
 
 
 EVERYWHERE = tuple(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ()
@@ -116,7 +117,7 @@ class Colocation:
 
     def judge(self, used: float, taken: float) -> None:
         """Part them if a run that took some seconds had its processor for fewer."""
-        if self.together and used < taken * OWN_SHARE:
+        if self.together and taken - used > max(taken * LOST_SHARE, LOST_SECONDS):
             self.part()
             self._wanted = min(2 * self._wanted, MOST_ALONE)
 
