@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mojoaccel.errors import MojoaccelError
 from mojoaccel.trace.importer import bind_arguments
+from mojoaccel.trace.masking import put_rows
 from mojoaccel.trace.row_rules import (
     SHAPED,
     clear,
@@ -104,13 +105,6 @@ def written(values: Any, mask: Tensor, x: Tensor, index: Sequence[Tensor | None]
     """Return values to write into ``x[index]``: what is there if no row was chosen."""
     there = x[tuple(slice(None) if i is None else i for i in index)]
     return torch.where((mask != 0).any(), values, there)
-
-
-def put_rows(x: Tensor, mask: Tensor, values: Tensor) -> Tensor:
-    """Return x after ``x[mask] = values``."""
-    rest = x.shape[mask.dim() :]
-    flags = mask.reshape(*mask.shape, *(1,) * len(rest))
-    return x.masked_scatter(flags, values.expand(mask.numel(), *rest))
 
 
 # -- where rows come from, and where they go ----------------------------------------------------
@@ -222,9 +216,11 @@ def put(found: Rows, fx: Any) -> None:
     if unknown(x) or any(unknown(i) not in ([], [0]) for i in given):
         raise Unclear
     if mask_of(fx) is not None:
-        if adds or len(index) != 1 or unknown(values) != [0]:
+        axis, flags = mask_of(fx)  # type: ignore[misc]
+        after = len(shape(x)) - axis - len(shape(flags))
+        if found.mask(values)[1] != len(shape(values)) - after - 1:
             raise Unclear
-        found.replace(fx, put_rows, (x, index[0], values))
+        found.replace(fx, put_rows, (x, flags, values, axis, adds))
         return
     mask = found.mask(next((i for i in given if unknown(i)), values))[0]
     if not adds:

@@ -21,6 +21,7 @@ from torch.export import decomp_utils, exported_program
 from mojoaccel.ops.registry import Foreign, by_aten
 from mojoaccel.trace.binning import BINNING
 from mojoaccel.trace.composites import COMPOSITES
+from mojoaccel.trace.masking import MASKING
 from mojoaccel.trace.pooling import POOLS
 from mojoaccel.trace.sampling import SAMPLERS
 from mojoaccel.trace.sequences import SEQUENCES
@@ -60,6 +61,7 @@ def _table(_declared: frozenset[str], recorded: frozenset[str]) -> dict[Any, Any
         **SEQUENCES,
         **COMPOSITES,
         **BINNING,
+        **MASKING,
     }
 
 

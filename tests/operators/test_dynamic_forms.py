@@ -181,7 +181,7 @@ REFUSED: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "unique": lambda x, i: i.unique(),
     "masked_select": lambda x, i: x.masked_select(x > 0),
     "bincount": lambda x, i: i.bincount(),
-    "mask_values": lambda x, i: x.index_put((x > 0,), x[0]),
+    "mask_and_place": lambda x, i: x.index_put((x[:, 0] > 0, i[0]), x[0]),
     "cumsum_bool": lambda x, i: (x > 0).cumsum(0, dtype=torch.bool),
 }
 
