@@ -147,6 +147,18 @@ def rrelu(
     )[0]
 
 
+def linspace(
+    start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, **_: Any
+) -> Tensor:
+    """``aten.linspace`` between tensors: whole numbers lie on the line between whole ends.
+
+    PyTorch's own decomposition rounds the numbers alone, not the ends as `torch.linspace` does.
+    """
+    if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
+        start, end = (e.to(dtype) if isinstance(e, Tensor) else int(e) for e in (start, end))
+    return torch._refs.linspace(start, end, steps, dtype=dtype, device=device)  # type: ignore[no-any-return]
+
+
 def conv_tbc(x: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
     """``aten.conv_tbc``: a 1-d convolution of [time, batch, channels]."""
     y = F.conv1d(x.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad)
@@ -252,6 +264,9 @@ COMPOSITES = {
     aten.embedding_renorm.default: embedding_renorm,
     aten.rrelu.default: rrelu,
     aten._native_batch_norm_legit_functional.default: trained_batch_norm,
+    aten.linspace.Tensor_Tensor: linspace,
+    aten.linspace.Tensor_Scalar: linspace,
+    aten.linspace.Scalar_Tensor: linspace,
     aten.conv_tbc.default: conv_tbc,
     aten._weight_int8pack_mm.default: weight_int8pack_mm,
     aten.view_as_real_copy.default: torch.view_as_real,

@@ -47,7 +47,7 @@ def creation_cases() -> list[Case]:
         "arange_bf16": lambda a: torch.arange(0, 4, 0.5, dtype=torch.bfloat16),
         "linspace": lambda a: torch.linspace(-1, 1, 11), "linspace_even": lambda a: torch.linspace(0, 3, 8),
         "linspace_one": lambda a: torch.linspace(2, 5, 1), "linspace_none": lambda a: torch.linspace(2, 5, 0),
-        "linspace_int": lambda a: torch.linspace(0, 10, 7, dtype=torch.int64), "linspace_int_cut": lambda a: torch.linspace(0.3, 49.9, 50, dtype=torch.int64), "logspace_int": lambda a: torch.logspace(0, 5, 9, base=2, dtype=torch.int64), "linspace_f64": lambda a: torch.linspace(5, -5, 6, dtype=torch.float64),
+        "linspace_int": lambda a: torch.linspace(0, 10, 7, dtype=torch.int64), "linspace_int_cut": lambda a: torch.linspace(0.3, 49.9, 50, dtype=torch.int64), "linspace_tensor_cut": lambda a: torch.linspace(a.flatten()[0] * 20, 4.3, 50, dtype=torch.int64), "linspace_to_tensor": lambda a: torch.linspace(4.3, a.flatten()[1] * 20, 50, dtype=torch.int32), "logspace_int": lambda a: torch.logspace(0, 5, 9, base=2, dtype=torch.int64), "linspace_f64": lambda a: torch.linspace(5, -5, 6, dtype=torch.float64),
         "logspace": lambda a: torch.logspace(-2, 2, 7), "logspace2": lambda a: torch.logspace(0, 4, 5, base=2),
         "eye": lambda a: torch.eye(4), "eye_wide": lambda a: torch.eye(2, 5), "eye_int": lambda a: torch.eye(3, dtype=torch.int64),
         "tril_indices": lambda a: torch.tril_indices(4, 6), "tril_indices_up": lambda a: torch.tril_indices(4, 3, 1),
