@@ -39,6 +39,8 @@ class Sample:
         function: What is called.
         leaves: Arguments, flattened.
         spec: How they were nested.
+        settle: What the database makes of an answer before it compares it: singular vectors, say,
+            lose their signs.
     """
 
     op: str
@@ -47,6 +49,7 @@ class Sample:
     function: Any
     leaves: tuple[Any, ...]
     spec: Any
+    settle: Any = None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -61,11 +64,28 @@ class Sample:
 
     def call(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Call the operator with other tensors; return the tensors it gives."""
-        given = iter(tensors)
-        leaves = [next(given) if isinstance(v, Tensor) else v for v in self.leaves]
-        args, kwargs = pytree.tree_unflatten(leaves, self.spec)
-        found = pytree.tree_leaves(self.function(*args, **kwargs))
-        return [v for v in found if isinstance(v, Tensor)]
+        return _tensors(self._result(tensors))
+
+    def settled(self, answer: Sequence[Tensor]) -> list[Tensor]:
+        """Return what the database compares of an answer."""
+        result = self._result([t.clone() for t in self.tensors])
+        return _tensors(self.settle(_filled(*pytree.tree_flatten(result), answer)))
+
+    def _result(self, tensors: Sequence[Tensor]) -> Any:
+        args, kwargs = _filled(self.leaves, self.spec, tensors)
+        return self.function(*args, **kwargs)
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [v for v in pytree.tree_leaves(tree) if isinstance(v, Tensor)]
+
+
+def _filled(leaves: Sequence[Any], spec: Any, tensors: Sequence[Tensor]) -> Any:
+    """Return a tree with other tensors."""
+    given = iter(tensors)
+    return pytree.tree_unflatten(
+        [next(given) if isinstance(v, Tensor) else v for v in leaves], spec
+    )
 
 
 class Samples(nn.Module):
@@ -136,7 +156,9 @@ def read_samples(
         # Samples may share tensors, and one that is given twice cannot be written.
         arguments = copy.deepcopy(((one.input, *one.args), dict(one.kwargs)))
         leaves, spec = pytree.tree_flatten(arguments)
-        sample = Sample(op.full_name, dtype, number, op.op, tuple(leaves), spec)
+        sample = Sample(
+            op.full_name, dtype, number, op.op, tuple(leaves), spec, one.output_process_fn_grad
+        )
         why = _incomparable(sample)
         if why:
             left_out[why] += 1

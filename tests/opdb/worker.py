@@ -124,6 +124,17 @@ def judged(sample: Sample, answer: Sequence[torch.Tensor]) -> str:
         exact = own
     else:
         exact = _in_double(sample, own)
+    problem = difference(answer, own, exact)
+    if problem and sample.settle is not None:
+        settled = difference(*(sample.settled(given) for given in (answer, own, exact)))
+        problem += "" if settled else " (equal in what the database compares)"
+    return problem
+
+
+def difference(
+    answer: Sequence[torch.Tensor], own: Sequence[torch.Tensor], exact: Sequence[torch.Tensor]
+) -> str:
+    """Return what is wrong with the first wrong tensor of an answer, or nothing."""
     for mine, theirs, truth in zip(answer, own, exact, strict=True):
         problem = judge(mine, theirs, truth if theirs.is_floating_point() else theirs)
         if problem:
