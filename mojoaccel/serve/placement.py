@@ -21,11 +21,13 @@ from mojoaccel.artifact.host import usable_processors
 
 ALONE = 16
 """Runs of one instance, each for a request that met no other, before the loop is moved."""
-MOST_ALONE = 4096
+MOST_ALONE = 1024
 """The same where the processor turned out to be wanted by others, too."""
 LOST_SHARE = 0.05
 LOST_SECONDS = 0.0005
-"""Of a run's time that its thread is without the processor; more means that others want it, too."""
+"""Of a run's time that its thread is without the processor."""
+LOST_RUNS = 3
+"""Runs in a row that lose more; it means that others want the processor, too."""
 
 
 EVERYWHERE = tuple(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ()
@@ -92,6 +94,7 @@ class Colocation:
         self._loop = threading.get_native_id()
         self._thread = 0
         self._alone = 0
+        self._lost = 0
         self._wanted = ALONE if movable and len(EVERYWHERE) > 1 else math.inf
 
     def begin(self, thread: int) -> None:
@@ -116,8 +119,10 @@ class Colocation:
                 _put(thread, *EVERYWHERE)
 
     def judge(self, used: float, taken: float) -> None:
-        """Part them if a run that took some seconds had its processor for fewer."""
-        if self.together and taken - used > max(taken * LOST_SHARE, LOST_SECONDS):
+        """Part them if runs that took some seconds have their processor for fewer."""
+        lost = taken - used > max(taken * LOST_SHARE, LOST_SECONDS)
+        self._lost = self._lost + 1 if self.together and lost else 0
+        if self._lost == LOST_RUNS:
             self.part()
             self._wanted = min(2 * self._wanted, MOST_ALONE)
 

@@ -81,7 +81,10 @@ def test_the_loop_is_beside_the_model_while_requests_come_singly():
         colocation.judge(0.99, 1.0)
         colocation.judge(0.0001, 0.0003)  # waiting for the interpreter
         assert colocation.together
-        colocation.judge(0.5, 1.0)  # somebody else had the processor
+        for seconds in (0.5, 0.5, 1.0, 0.5, 0.5):  # now and then somebody else had the processor
+            colocation.judge(seconds, 1.0)
+        assert colocation.together
+        colocation.judge(0.5, 1.0)
         assert where() == [every] * 3 and not colocation.together
         for _ in range(placement.ALONE):
             colocation.begin(second)
