@@ -107,6 +107,13 @@ def written(values: Any, mask: Tensor, x: Tensor, index: Sequence[Tensor | None]
     return torch.where((mask != 0).any(), values, there)
 
 
+def of_blocks(x: Tensor, mask: Tensor, blocks: int, index: int) -> Tensor:
+    """Return one row of each of as many equal blocks as the rows are cut into."""
+    length = (mask != 0).sum() // blocks
+    place = torch.arange(blocks, device=x.device) * length + index + (length if index < 0 else 0)
+    return x.index_select(0, place.clamp(0, mask.numel() - 1))
+
+
 # -- where rows come from, and where they go ----------------------------------------------------
 
 
@@ -120,6 +127,7 @@ class Rows:
     Attributes:
         graph: The program's FX graph, decomposed.
         masks: The mask whose true places a number counts, by the number's symbol.
+        blocks: Rows that are cut into a known number of blocks: rows, mask, number.
         changes: What to do to the graph, if every use turns out to be clear.
     """
 
@@ -127,6 +135,7 @@ class Rows:
         """Take the graph."""
         self.graph = graph
         self.masks: dict[Any, Any] = {}
+        self.blocks: dict[Any, tuple[Any, ...]] = {}
         self.changes: list[Callable[[], None]] = []
 
     def read(self) -> None:
@@ -145,7 +154,7 @@ class Rows:
 
     def _call(self, fx: Any) -> None:
         name = name_of(fx)
-        if self._is_source(fx):
+        if self._is_source(fx) or self._in_blocks(fx):
             return
         if any(unknown(n) and is_size(n) for n in fx.all_input_nodes) and name not in SHAPED:
             raise Unclear  # the number itself is data
@@ -173,6 +182,28 @@ class Rows:
             raise Unclear
         self.masks.setdefault(sizes[0], mask)
         self.replace(fx, new, args)
+        return True
+
+    def _in_blocks(self, fx: Any) -> bool:
+        """Read rows that are cut into equal blocks, of each of which one row is taken.
+
+        Classifiers of BART and T5 take the last end of a sentence so.
+        """
+        name, source = name_of(fx), fx.args[0] if fx.args else None
+        cut = any(n in self.blocks for n in fx.all_input_nodes)
+        if name in ("view", "reshape") and unknown(source) == [0] and unknown(fx) == [1]:
+            if shape(source)[1:] != shape(fx)[2:]:
+                return False
+            self.blocks[fx] = (source, self.mask(source)[0], fx.args[1][0])
+            return True
+        if not cut:
+            return False
+        if name == "slice" and shape(fx) == shape(source):
+            self.blocks[fx] = self.blocks[source]
+        elif name == "select" and fx.args[1] == 1 and isinstance(fx.args[2], int):
+            self.replace(fx, of_blocks, (*self.blocks[source], fx.args[2]))
+        else:
+            raise Unclear
         return True
 
     def mask(self, fx: Any) -> tuple[Any, int]:

@@ -86,7 +86,15 @@ def checked(m, x):
     return by_mask(m, x)
 
 
-READ = (experts, by_mask, by_place, of_axes, looked_up, totals, scattered, checked)
+def last_of_each(m, x):
+    ends = torch.stack([x.argmax(1), x.argmin(1)], 1)
+    ends = torch.zeros_like(x, dtype=torch.bool).scatter(1, ends, True)
+    torch._check(torch.unique_consecutive(ends.sum(1)).numel() == 1)
+    rows = torch.stack([x, x + 1], 2)[ends, :].view(x.shape[0], -1, 2)
+    return rows[:, -1, :], rows[:, 0]
+
+
+READ = (experts, by_mask, by_place, of_axes, looked_up, totals, scattered, checked, last_of_each)
 
 
 @pytest.mark.parametrize("function", READ)
@@ -115,6 +123,7 @@ UNREAD = {
     "blocks": lambda m, x: x[x > 0].reshape(1, -1).softmax(1).sum(),
     "row by row": lambda m, x: x.gather(1, x[x[:, 0] > 0].argsort(1)).sum(0),
     "scattered": lambda m, x: x.scatter_add(1, x[x[:, 0] > 0].argsort(1), x[x[:, 0] > 0]),
+    "all of each": lambda m, x: 1 + x[x > 0].view(6, -1).sum(1),
     "numbered": lambda m, x: torch.arange(x[x > 0].shape[0]).sum() + x,
 }
 
