@@ -12,6 +12,7 @@ from mojoaccel.ir.plan import Arg, Closure, KernelCall, View
 from mojoaccel.ir.types import BF16, F32, F64, DType
 from mojoaccel.ops.lazy import Held, Lazy, broadcast_view
 from mojoaccel.ops.lowering import KernelContext
+from mojoaccel.ops.prefetch import prefetch_pays, touch_of
 from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext, compute_dtype
 
 
@@ -77,7 +78,10 @@ def linear(
     rank = len(view.shape)
     shape = (*view.shape[:-1], n)
 
+    touching = prefetch_pays(node)
+
     def build(store: Closure) -> KernelCall:
+        closures = [store, touch_of(store)] if touching else [store]
         return KernelCall(
             "maccel.linear",
             "linear_pairs" if pairs else "linear",
@@ -87,7 +91,7 @@ def linear(
                 Arg("ptr", view),
                 Arg("size", stride),
                 Arg("ptr", packed),
-                Arg("closure", store),
+                *(Arg("closure", c) for c in closures),
             ),
             scratch=scratch,
             flops=rows * (2 * n * k),

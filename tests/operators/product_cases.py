@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.operator_cases import Case, ints, rand
 
 NAN = torch.full((5, 6), float("nan"))
+
+
+class LargeSum(nn.Module):
+    """A linear layer whose epilogue reads as much as it writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Linear(1, 2002)
+        self.large = nn.Linear(3, 2002)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(self.large(x)) + self.wide(x[:, :1])
 
 
 def product_cases() -> list[Case]:
@@ -76,6 +88,8 @@ def product_cases() -> list[Case]:
         ("linear_int", F.linear, (ints(4, 7), ints(5, 7), ints(5))),
         ("linear_strided", lambda a, b: F.linear(a[:, 1:6], b), (rand(4, 7), rand(3, 5))),
         ("linear_bf16", F.linear, (x.bfloat16(), rand(3, 7).bfloat16(), rand(3).bfloat16())),
+        # results over 4 MB are prefetched while they are summed
+        ("linear_large", LargeSum().requires_grad_(False), (rand(1100, 3),)),
         ("einsum_trace", lambda a: torch.einsum("ii", a), (rand(4, 4),)),
         ("einsum_diagonal", lambda a: torch.einsum("bii->bi", a), (rand(2, 4, 4),)),
         ("einsum_three", lambda a, b, c: torch.einsum("ij,jk,kl->il", a, b, c), (x, w, rand(6, 3))),

@@ -78,9 +78,18 @@ def linear[
     K: Int,
     NR: Int,
     Store: def[w: Int](Int, Int, SIMD[acc, w]) -> None,
+    Ahead: def[w: Int](Int, Int) -> None,
     *,
     widen: Bool = False,
-](team: Team, rows: Int, a: Ptr[a_dt], a_row: Int, b: Ptr[b_dt], store: Store,):
+](
+    team: Team,
+    rows: Int,
+    a: Ptr[a_dt],
+    a_row: Int,
+    b: Ptr[b_dt],
+    store: Store,
+    ahead: Ahead,
+):
     """Computes this thread's share of `C = A @ B`, B packed into panels.
 
     C[row, col] = sum over k < K of A[row, k] * B[k, col]      (torch.nn.functional.linear)
@@ -94,6 +103,7 @@ def linear[
         NR: Columns of a panel, a multiple of the SIMD width of `acc`.
         Store: `store[w](row, col, value)`, called once per element with the final sum: rows of
             full vectors, then (if N is no multiple of the SIMD width) of 4 and of 1.
+        Ahead: `ahead[w](row, col)`, called before the sums of a tile that `store` gets.
         widen: Copy operands of other types than `acc` to scratch memory in that type, a block of
             rows and a panel at a time (weights only if several tiles of rows meet them). Without,
             elements are cast at every load: bfloat16 then takes 1.7 times as long at 128 rows.
@@ -105,6 +115,8 @@ def linear[
         a_row: Elements between rows of A.
         b: The panels, `[ceil(N/NR)][K][NR]`, zero where there is no column.
         store: The epilogue.
+        ahead: Brings to the cache what the epilogue will read and write. Results of 12 MB take 2 %
+            less time in float32, 4 % in pairs (768 -> 3072, 1024 rows, 2 threads of a Zen 4).
 
     Scratch per thread: `linear_scratch`. A row's results depend neither on its position nor on
     the number of threads.
@@ -165,10 +177,10 @@ def linear[
                         continue
                     var weights = b.unsafe_offset((panel * K + k) * NR)
                     # The next block of weights comes from memory while this one is used.
-                    var ahead = weights.unsafe_offset(steps * NR)
+                    var following = weights.unsafe_offset(steps * NR)
                     comptime if blocks > 1:
                         if panel + 1 < right:
-                            ahead = weights.unsafe_offset(K * NR)
+                            following = weights.unsafe_offset(K * NR)
                     var share = depth * NR // (to_tile - from_tile)
                     var bp = Ptr[B](unsafe_from_address=Int(weights))
                     comptime if B != b_dt:
@@ -185,6 +197,11 @@ def linear[
                                 * (MR * NR)
                             )
                         var at = ap.unsafe_offset((row - first_row) * ap_row)
+                        var cols = min(NR, N - panel * NR)
+                        if block == blocks - 1:
+                            for i in range(height):
+                                for j in range(0, cols, W):
+                                    ahead[W](row + i, panel * NR + j)
                         if tiles == 1:
                             gemm_rows[acc, A, b_dt, vectors, streaming=True](
                                 height,
@@ -201,7 +218,7 @@ def linear[
                             )
                         else:
                             # Several tiles are cut evenly: none is lower than half.
-                            var next = ahead.unsafe_offset(
+                            var next = following.unsafe_offset(
                                 (tile - from_tile) * share
                             )
                             gemm_rows[acc, A, B, vectors, lowest=(MR + 1) // 2](
@@ -224,9 +241,88 @@ def linear[
                                 row,
                                 height,
                                 panel * NR,
-                                min(NR, N - panel * NR),
+                                cols,
                                 store,
                             )
+
+
+@always_inline
+def linear[
+    a_dt: DType,
+    b_dt: DType,
+    acc: DType,
+    //,
+    N: Int,
+    K: Int,
+    NR: Int,
+    Store: def[w: Int](Int, Int, SIMD[acc, w]) -> None,
+    *,
+    widen: Bool = False,
+](team: Team, rows: Int, a: Ptr[a_dt], a_row: Int, b: Ptr[b_dt], store: Store):
+    """Computes `linear` whose results need not be brought to the cache."""
+
+    @always_inline
+    def nothing[w: Int](row: Int, col: Int) {imm}:
+        pass
+
+    linear[N=N, K=K, NR=NR, acc=acc, widen=widen](
+        team, rows, a, a_row, b, store, nothing
+    )
+
+
+@always_inline
+def linear_pairs[
+    acc: DType,
+    //,
+    N: Int,
+    K: Int,
+    NR: Int,
+    Store: def[w: Int](Int, Int, SIMD[acc, w]) -> None,
+    Ahead: def[w: Int](Int, Int) -> None,
+](
+    team: Team,
+    rows: Int,
+    a: Ptr[DType.bfloat16],
+    a_row: Int,
+    b: Ptr[DType.bfloat16],
+    store: Store,
+    ahead: Ahead,
+):
+    """Computes `linear` of bfloat16 operands two steps at a time (see `pairs`), by AMX tiles where
+    the target has them and the rows are worth it.
+
+    Parameters:
+        acc: Type of the sums, float32.
+        N: Columns of B.
+        K: Rows of B, an even number.
+        NR: Columns of a panel.
+        Store: `store[w](row, col, value)`.
+        Ahead: `ahead[w](row, col)`, not called where there are AMX tiles.
+
+    Args:
+        team: The threads.
+        rows: Rows of A.
+        a: First row of A.
+        a_row: Elements between rows of A, an even number.
+        b: The panels, `[ceil(N/NR)][K/2][NR][2]`, zero where there is no column.
+        store: The epilogue.
+        ahead: Brings to the cache what the epilogue will read and write.
+
+    Scratch per thread: `linear_scratch[K // 2, NR, float32]`, with tiles at least `tiles_scratch`.
+    """
+    comptime if NR == PANEL and fits_tiles[K // 2]():
+
+        @always_inline
+        def rebound[w: Int](row: Int, col: Int, v: F32[w]) {imm}:
+            store[w](row, col, rebind[SIMD[acc, w]](v))
+
+        linear_tiles[N=N, K=K // 2](
+            team, rows, as_pairs(a), a_row // 2, as_pairs(b), rebound
+        )
+        return
+    linear[N=N, K=K // 2, NR=NR, acc=acc](
+        team, rows, as_pairs(a), a_row // 2, as_pairs(b), store, ahead
+    )
 
 
 @always_inline
@@ -245,36 +341,13 @@ def linear_pairs[
     b: Ptr[DType.bfloat16],
     store: Store,
 ):
-    """Computes `linear` of bfloat16 operands two steps at a time (see `pairs`), by AMX tiles where
-    the target has them and the rows are worth it.
-
-    Parameters:
-        acc: Type of the sums, float32.
-        N: Columns of B.
-        K: Rows of B, an even number.
-        NR: Columns of a panel.
-        Store: `store[w](row, col, value)`.
-
-    Args:
-        team: The threads.
-        rows: Rows of A.
-        a: First row of A.
-        a_row: Elements between rows of A, an even number.
-        b: The panels, `[ceil(N/NR)][K/2][NR][2]`, zero where there is no column.
-        store: The epilogue.
-
-    Scratch per thread: `linear_scratch[K // 2, NR, float32]`, with tiles at least `tiles_scratch`.
+    """Computes `linear_pairs` whose results need not be brought to the cache.
     """
-    comptime if NR == PANEL and fits_tiles[K // 2]():
 
-        @always_inline
-        def rebound[w: Int](row: Int, col: Int, v: F32[w]) {imm}:
-            store[w](row, col, rebind[SIMD[acc, w]](v))
+    @always_inline
+    def nothing[w: Int](row: Int, col: Int) {imm}:
+        pass
 
-        linear_tiles[N=N, K=K // 2](
-            team, rows, as_pairs(a), a_row // 2, as_pairs(b), rebound
-        )
-        return
-    linear[N=N, K=K // 2, NR=NR, acc=acc](
-        team, rows, as_pairs(a), a_row // 2, as_pairs(b), store
+    linear_pairs[N=N, K=K, NR=NR, acc=acc](
+        team, rows, a, a_row, b, store, nothing
     )
