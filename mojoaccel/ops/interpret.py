@@ -35,7 +35,6 @@ def run_graph(
     for node in graph.nodes:
         results = call(node, found, dims, wide)
         for value, result in zip(node.outputs, results, strict=False):
-            # Without a dtype of its own an operator that creates values gives float32.
             found[value.name] = _widen(result) if wide else result
     return found
 
@@ -51,6 +50,8 @@ def call(
     record = load_registry()[node.op]
     operands = [None if i is None else values[i] for i in node.inputs]
     attrs = {k: _concrete(v, dims) for k, v in node.attrs}
+    if not node.inputs and attrs.get("dtype") is None:  # else PyTorch makes numbers float32
+        attrs["dtype"] = node.output.type.dtype.torch
     for key in ("dtype",):
         if isinstance(attrs.get(key), str):
             attrs[key] = getattr(torch, attrs[key])

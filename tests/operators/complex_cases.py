@@ -88,7 +88,7 @@ def complex_cases() -> list[Case]:
         ("einsum", lambda a, b: torch.einsum("bi,oi->bo", a, b), (z, w)),
         ("matmul_4d", torch.matmul, (pairs(2, 1, 3, 4), pairs(5, 4, 2))),
         ("ones_real", lambda a: torch.ones_like(a, dtype=torch.float64), (z,)),
-        ("full_wide", lambda a: torch.full_like(a, 2.5, dtype=torch.complex128), (z,)),
+        ("full_wide", lambda a: torch.full_like(a, 0.1, dtype=torch.complex128), (z,)),
         ("empty", lambda a: a * 2j, (pairs(0, 3),)), ("scalar", lambda a: a.abs() + a.real, (torch.tensor(3 - 4j),)),
         ("c128", lambda a: (a * a).exp().abs(), (z.to(torch.complex128),)),
     ]  # fmt: skip
