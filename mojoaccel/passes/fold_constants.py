@@ -72,10 +72,10 @@ def fold_constants(graph: Graph, frozen: frozenset[str], enabled: bool = True) -
         (),
         (),
         tuple(w for w in graph.weights if w.name in originals - frozen),
-        tuple(with_makers(graph, moved)),
+        graph.nodes,
         tuple(v.name for v in made),
     )
-    side = side.with_nodes(live_nodes(side))
+    side = side.with_nodes(live_nodes(side))  # the values made, and all they are made of
     return Folded(main, side, len(moved))
 
 
@@ -130,19 +130,6 @@ def tables(graph: Graph, constant: set[str]) -> set[str]:
         else:
             needed.update(i for i in node.inputs if i)
     return found
-
-
-def with_makers(graph: Graph, nodes: list[Node]) -> list[Node]:
-    """Return `nodes` and all they are computed from, in the graph's order."""
-    wanted = {i for n in nodes for i in n.inputs}
-    kept = {v.name for n in nodes for v in n.outputs}
-    chosen: list[Node] = []
-    for node in reversed(graph.nodes):
-        names = {v.name for v in node.outputs}
-        if names & (wanted | kept):
-            chosen.append(node)
-            wanted.update(node.inputs)
-    return chosen[::-1]
 
 
 def _bytes(node: Node) -> int:
