@@ -99,9 +99,9 @@ def run(groups: list[Family], refused: Refusals) -> list[tuple[Sample, str]]:
         with mojoaccel.compile(Samples(samples), inputs, verify=False, threads=1) as session:
             for turn in range(max(map(len, groups))):
                 given = [family[min(turn, len(family) - 1)] for family in groups]
-                answers = session(*tensors_of(given))
+                answers = session(*tensors_of(given))  # arrays if no sample takes a tensor
                 found += [
-                    (s, judged(s, a))
+                    (s, judged(s, [torch.as_tensor(t) for t in a]))
                     for family, s, a in zip(groups, given, answers, strict=True)
                     if turn < len(family)
                 ]
