@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -177,6 +178,7 @@ def main() -> None:
     parser.add_argument("--dynamo", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the compiler on the way out
     answer = os.dup(1)
     os.dup2(2, 1)  # what models print while they are built is not the answer
     try:

@@ -32,17 +32,29 @@ def run_one(suite: str, name: str, given: argparse.Namespace) -> dict[str, Any]:
     command += ["--threads", str(given.threads)] + (["--dynamic"] if given.dynamic else [])
     command += ["--sequence"] if given.sequence else []
     command += ["--dynamo"] if given.dynamo else []
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+    ) as worker:
+        try:
+            out, err = worker.communicate(timeout=given.limit)
+        except subprocess.TimeoutExpired:
+            end(worker)
+            late = f"not done in {given.limit:.0f} s"
+            return {"status": "fail", "stage": "time", "reason": [late]}
+    if worker.returncode or not out:
+        tail = err.splitlines()[-3:]
+        return {"status": "fail", "stage": f"exit {worker.returncode}", "reason": tail}
+    return dict(json.loads(out.splitlines()[-1]))
+
+
+def end(worker: subprocess.Popen[str]) -> None:
+    """End a worker, which ends its compiler in turn, unless it hangs."""
+    worker.terminate()
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=given.limit, stdin=subprocess.DEVNULL
-        )
+        worker.communicate(timeout=10)
     except subprocess.TimeoutExpired:
-        return {"status": "fail", "stage": "time", "reason": [f"not done in {given.limit:.0f} s"]}
-    lines = done.stdout.splitlines()
-    if done.returncode or not lines:
-        tail = done.stderr.splitlines()[-3:]
-        return {"status": "fail", "stage": f"exit {done.returncode}", "reason": tail}
-    return dict(json.loads(lines[-1]))
+        worker.kill()
 
 
 def line(name: str, result: dict[str, Any]) -> str:
