@@ -38,7 +38,11 @@ def bounded(program: Any, decompose: Callable[[Any], Any]) -> Any:
     """Return a decomposed program with as many rows as its masks have places, where it may be."""
     if not any(unknown(n) for n in program.graph.nodes):
         return program
-    found = Rows(copy.deepcopy(program.graph))
+    return rewritten(program, Rows(copy.deepcopy(program.graph)), decompose)
+
+
+def rewritten(program: Any, found: Any, decompose: Callable[[Any], Any]) -> Any:
+    """Return a program after the changes that reading a copy of its graph finds, if it is clear."""
     try:
         found.read()
         if not found.changes:

@@ -30,6 +30,7 @@ from mojoaccel.trace.guards import broken_conditions, hint_of
 from mojoaccel.trace.higher_order import written_out
 from mojoaccel.trace.importer import Importer
 from mojoaccel.trace.loader import LoadedModel
+from mojoaccel.trace.pieces import whole
 from mojoaccel.trace.quiet import quiet_torch
 from mojoaccel.trace.recurrent import whole_recurrences
 from mojoaccel.trace.structure import flatten_inputs, structure_json, to_numpy, value_range
@@ -45,7 +46,8 @@ def trace(loaded: LoadedModel, options: TraceOptions) -> tuple[TracedModel, Weig
     example = as_traced(loaded.example, options)
     dims = check_axes(flatten_inputs(example), merge_dynamic(example, options))
     program = replace_spatial(unify_aliases(loaded.program or export(example, dims)))
-    return read_program(loaded.name, bounded(decompose(program), decompose), example, dims)
+    plain = whole(decompose(program), decompose)
+    return read_program(loaded.name, bounded(plain, decompose), example, dims)
 
 
 def decompose(program: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Rows chosen by masks, whose number only the data tells."""
+"""Rows chosen by masks, or cut into pieces, whose number only the data tells."""
 
 import pytest
 import torch
@@ -94,7 +94,19 @@ def last_of_each(m, x):
     return rows[:, -1, :], rows[:, 0]
 
 
-READ = (experts, by_mask, by_place, of_axes, looked_up, totals, scattered, checked, last_of_each)
+def pieces(m, x):
+    which = m.gate(x).argmax(1)
+    order = which.argsort(stable=True)
+    counts = F.one_hot(which, 3).sum(0).tolist()
+    made = torch.cat([e(p) for e, p in zip(m.experts, x[order].split(counts), strict=True)])
+    scale = made.t().split(counts, dim=1)
+    made = torch.cat([made.t(), torch.cat([p * n for n, p in enumerate(scale, 1)], -1)], 0).t()
+    return made, torch.zeros_like(x).index_copy(0, order, made[:, :8])
+
+
+READ = (
+    experts, by_mask, by_place, of_axes, looked_up, totals, scattered, checked, last_of_each, pieces
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("function", READ)
@@ -112,6 +124,10 @@ def test_rows_are_read_one_by_one(function):
             )
 
 
+def cut(x):
+    return x.split((x[:, :3] == x[:, :3].amax(1, True)).sum(0).tolist())
+
+
 UNREAD = {
     "result": lambda m, x: x[x[:, 0] > 0],
     "number": lambda m, x: x * x[x[:, 0] > 0].shape[0],
@@ -124,6 +140,12 @@ UNREAD = {
     "row by row": lambda m, x: x.gather(1, x[x[:, 0] > 0].argsort(1)).sum(0),
     "scattered": lambda m, x: x.scatter_add(1, x[x[:, 0] > 0].argsort(1), x[x[:, 0] > 0]),
     "all of each": lambda m, x: 1 + x[x > 0].view(6, -1).sum(1),
+    "a piece": lambda m, x: cut(x)[0].sum(0),
+    "some pieces": lambda m, x: torch.cat(cut(x)[:2]).sum(0),
+    "pieces turned round": lambda m, x: torch.cat(cut(x)[::-1]),
+    "neighbours in pieces": lambda m, x: torch.cat([p.cumsum(0) for p in cut(x)]),
+    "share of a piece": lambda m, x: torch.cat([p.softmax(0) for p in cut(x)]),
+    "sizes of pieces": lambda m, x: torch.cat([p * p.shape[0] for p in cut(x)]),
     "numbered": lambda m, x: torch.arange(x[x > 0].shape[0]).sum() + x,
 }
 
