@@ -43,7 +43,8 @@ Outcome = tuple[list[tuple[int, str]], list[tuple[str, str, dict[str, int]]]]
 
 
 def tensors_of(samples: Sequence[Sample]) -> tuple[torch.Tensor, ...]:
-    return tuple(t for s in samples for t in s.tensors)
+    """Return the samples' tensors, and a spare: a session that is given none answers in arrays."""
+    return (*(t for s in samples for t in s.tensors), torch.zeros(1))
 
 
 def refusal(samples: Sequence[Sample]) -> str:
@@ -99,9 +100,9 @@ def run(groups: list[Family], refused: Refusals) -> list[tuple[Sample, str]]:
         with mojoaccel.compile(Samples(samples), inputs, verify=False, threads=1) as session:
             for turn in range(max(map(len, groups))):
                 given = [family[min(turn, len(family) - 1)] for family in groups]
-                answers = session(*tensors_of(given))  # arrays if no sample takes a tensor
+                answers = session(*tensors_of(given))
                 found += [
-                    (s, judged(s, [torch.as_tensor(t) for t in a]))
+                    (s, judged(s, a))
                     for family, s, a in zip(groups, given, answers, strict=True)
                     if turn < len(family)
                 ]
