@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from mojoaccel.errors import error
@@ -63,8 +64,9 @@ def call(
         source: Any = operands[0]
         return [source.reshape([_concrete(s, dims) for s in node.output.type.shape])]
     last: Exception | None = None
-    for function in _overloads(record.aten, attrs):
-        arguments = _bind(function._schema, operands, attrs)
+    # PyTorch takes a number for any tensor, but knows its type better where a number is due.
+    for numbers, function in product((False, True), _overloads(record.aten, attrs)):
+        arguments = _bind(function._schema, operands, attrs, numbers)
         if arguments is None:
             continue
         try:
@@ -112,9 +114,12 @@ def _concrete(value: Any, dims: Mapping[str, int]) -> Any:
 
 
 def _bind(
-    schema: Any, operands: Sequence[Any], attrs: Mapping[str, Any]
+    schema: Any, operands: Sequence[Any], attrs: Mapping[str, Any], numbers: bool
 ) -> tuple[list[Any], dict[str, Any]] | None:
-    """Distribute operands and attributes over an overload's arguments; None if they do not fit."""
+    """Distribute operands and attributes over an overload's arguments; None if they do not fit.
+
+    With `numbers` an attribute may take a tensor's place.
+    """
     left = list(operands)
     positional: list[Any] = []
     keywords: dict[str, Any] = {}
@@ -123,7 +128,7 @@ def _bind(
         # Operands that follow a tensor list (index_put's values) are not part of it.
         after = len(tensors) - tensors.index(argument.name) - 1 if argument.name in tensors else 0
         try:
-            value = _argument(argument, left, attrs, after)
+            value = _argument(argument, left, attrs, after, numbers)
         except LookupError:
             return None
         if value is _DEFAULT:
@@ -138,7 +143,9 @@ def _bind(
 _DEFAULT = object()
 
 
-def _argument(argument: Any, left: list[Any], attrs: Mapping[str, Any], after: int) -> Any:
+def _argument(
+    argument: Any, left: list[Any], attrs: Mapping[str, Any], after: int, numbers: bool
+) -> Any:
     """Return one argument's value, taking operands from `left`.
 
     Raises:
@@ -158,6 +165,8 @@ def _argument(argument: Any, left: list[Any], attrs: Mapping[str, Any], after: i
         taken, left[:] = left[:count], left[count:]
         return taken
     value = left.pop(0) if left else None
+    if value is None and numbers and argument.name in attrs:
+        return attrs[argument.name]
     if value is None and (argument.name in attrs or "Optional" not in kind):
         raise LookupError
     return value
