@@ -142,6 +142,12 @@ def _bind(
 
 _DEFAULT = object()
 
+_LEFT_OUT = {"train": False}
+"""Arguments that a graph leaves out, and what they are."""
+
+_LISTED = {"hx": 2}
+"""How many tensors a list has that another list follows: an LSTM's states, before its weights."""
+
 
 def _argument(
     argument: Any, left: list[Any], attrs: Mapping[str, Any], after: int, numbers: bool
@@ -159,9 +165,9 @@ def _argument(
             return attrs[argument.name]
         if argument.has_default_value():
             return _DEFAULT
-        raise LookupError
+        return _LEFT_OUT[argument.name]
     if "List" in kind or "[]" in kind:
-        count = len(left) - after
+        count = _LISTED.get(argument.name, len(left) - after)
         taken, left[:] = left[:count], left[count:]
         return taken
     value = left.pop(0) if left else None

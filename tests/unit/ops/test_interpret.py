@@ -24,11 +24,42 @@ class Numbers(nn.Module):
         )  # fmt: skip
 
 
+class Recurrent(nn.Module):
+    """Has layers of each kind, one after the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [
+                nn.LSTM(4, 4, 2, batch_first=True, bidirectional=True),
+                nn.LSTM(8, 5, bias=False, proj_size=3),
+                nn.GRU(3, 4, 2),
+                nn.RNN(4, 4, nonlinearity="relu"),
+            ]
+        )
+
+    def forward(self, x):
+        states = []
+        for layer in self.layers:
+            x, state = layer(x)
+            states.append(state)
+        return x, states
+
+
+def agree(module, given: np.ndarray, double: bool) -> None:
+    example = Example(module, (torch.from_numpy(given),))
+    traced, weights = trace(load_model(example), TraceOptions())
+    answers = graph_runner(traced, weights, double=double)([given])
+    for got, wanted in zip(answers, module_runner(example, double=double)([given]), strict=True):
+        assert (got.shape, got.dtype) == (wanted.shape, wanted.dtype)
+        np.testing.assert_allclose(got, wanted, atol=1e-6)
+
+
 def test_numbers_stand_for_tensors() -> None:
-    for kind in (torch.float32, torch.int32):
-        example = Example(Numbers(), (torch.tensor([1, 2, 3], dtype=kind),))
-        given = [np.array([1, 3, 5], dtype=example.args[0].numpy().dtype)]
-        traced, weights = trace(load_model(example), TraceOptions())
-        answers = graph_runner(traced, weights)(given)
-        for got, wanted in zip(answers, module_runner(example)(given), strict=True):
-            np.testing.assert_array_equal(got, wanted, strict=True)
+    for kind in (np.float32, np.int32):
+        agree(Numbers(), np.array([1, 3, 5], kind), double=False)
+
+
+def test_recurrent_layers_are_run_as_they_are() -> None:
+    for double in (False, True):
+        agree(Recurrent(), np.random.default_rng(0).random((2, 3, 4), np.float32), double)
