@@ -44,8 +44,8 @@ def digest_json(data: Any) -> str:
 
 def digest_array(array: np.ndarray[Any, Any]) -> str:
     """Return the hex SHA-256 of an array's dtype, shape and bytes."""
-    data = np.ascontiguousarray(array)
-    h = hashlib.sha256(f"{data.dtype.str}{data.shape}".encode())
+    data = np.ascontiguousarray(array)  # which gives a number an axis
+    h = hashlib.sha256(f"{data.dtype.str}{np.shape(array)}".encode())
     h.update(data.reshape(-1).view(np.uint8).data)
     return h.hexdigest()
 

@@ -63,3 +63,19 @@ def test_numbers_stand_for_tensors() -> None:
 def test_recurrent_layers_are_run_as_they_are() -> None:
     for double in (False, True):
         agree(Recurrent(), np.random.default_rng(0).random((2, 3, 4), np.float32), double)
+
+
+class Ones(nn.Module):
+    """Has a number and a row of one number, of equal bytes."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("row", torch.tensor([2.0]))
+        self.register_buffer("number", torch.tensor(2.0))
+
+    def forward(self, x):
+        return x * self.number, torch.cat([self.row, x])
+
+
+def test_a_number_is_no_row() -> None:
+    agree(Ones(), np.array([1, 3, 5], np.float32), double=False)
