@@ -21,10 +21,8 @@ from mojoaccel.ops.sorting import ordered_dtype
 def lower_search(ctx: KernelContext, node: Node) -> None:
     """``aten.searchsorted`` and ``aten.bucketize``, of tensors or one number."""
     bucketize = node.op == "bucketize"
-    first, second, sorter = (*node.inputs, None, None)[:3]
+    first, second = (*node.inputs, None)[:2]
     bounds_name, values_name = (second, first) if bucketize else (first, second)
-    if sorter is not None:
-        raise ctx.reject(node, "searchsorted with a sorter", "gather the sequence first")
     bounds = ready(ctx, bounds_name)
     t = node.output.type
     values: Held

@@ -1,4 +1,4 @@
-"""Histograms and reductions of segments, written with torch as searches and scattered sums."""
+"""Histograms, reductions of segments and searches by order, written with torch."""
 
 from __future__ import annotations
 
@@ -134,6 +134,15 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> An
     return counted.new_zeros(minlength).scatter_add(0, x.to(torch.int64), counted)
 
 
+def search_by_order(
+    bounds: Tensor, values: Any, *, sorter: Tensor | None = None, **how: Any
+) -> Any:
+    """``aten.searchsorted`` in bounds that a permutation sorts."""
+    if sorter is None:
+        return NotImplemented
+    return torch.searchsorted(bounds.gather(-1, sorter), values, **how)
+
+
 EMPTY = {"sum": 0.0, "mean": 0.0, "prod": 1.0, "max": -torch.inf, "min": torch.inf}
 """What the reduction of an empty segment starts from."""
 
@@ -190,5 +199,7 @@ BINNING = {
     aten._histogramdd_from_bin_tensors.default: histogramdd_in,
     aten.segment_reduce.default: segment_reduce,
     aten.bincount.default: bincount,
+    aten.searchsorted.Tensor: search_by_order,
+    aten.searchsorted.Scalar: search_by_order,
 }
 """What replaces each overload."""

@@ -137,6 +137,8 @@ def lookup_cases() -> list[Case]:
         ("searchsorted_side", lambda a, b: torch.searchsorted(a, b, side="right"), (rows, rows)),
         ("searchsorted_1d", lambda a, b: torch.searchsorted(a, b), (edges, x)),
         ("searchsorted_scalar", lambda a: torch.searchsorted(a, 0.1), (edges,)),
+        ("searchsorted_sorter", lambda a, b: torch.searchsorted(a, b, sorter=a.argsort(-1), right=True), (rand(4, 12), x)),
+        ("searchsorted_sorter_scalar", lambda a: torch.searchsorted(a, 0.1, sorter=a.argsort()), (rand(12),)),
         ("searchsorted_empty", lambda a, b: torch.searchsorted(a[:0], b), (edges, x)),
         ("bag", lambda t, k, s: bag(k, t, s), (table, i, starts)),
         ("bag_sum", lambda t, k, s: bag(k, t, s, mode="sum"), (table, i, starts)),
