@@ -148,9 +148,10 @@ class Rows:
         Raises:
             Unclear: Some call may not be read with more rows than there are.
         """
+        measured = only_sized(self.graph)
         for fx in self.graph.nodes:
             known = not unknown(fx) and not any(map(unknown, fx.all_input_nodes))
-            if known or (fx.op == "call_function" and is_size(fx)) or _only_sized(fx):
+            if known or (fx.op == "call_function" and is_size(fx)) or fx in measured:
                 continue
             if fx.op != "call_function":
                 raise Unclear
@@ -237,10 +238,14 @@ class Rows:
         self.changes.append(change)
 
 
-def _only_sized(fx: Any) -> bool:
-    """Whether nobody reads more of a value than its size."""
-    reads = (u.op == "call_function" and (is_size(u) or _only_sized(u)) for u in fx.users)
-    return fx.op == "call_function" and all(reads)
+def only_sized(graph: Any) -> set[Any]:
+    """Return the calls of which nobody reads more than the size of what they return."""
+    found: set[Any] = set()
+    for fx in reversed(graph.nodes):
+        reads = (u.op == "call_function" and (is_size(u) or u in found) for u in fx.users)
+        if fx.op == "call_function" and all(reads):
+            found.add(fx)
+    return found
 
 
 def put(found: Rows, fx: Any) -> None:

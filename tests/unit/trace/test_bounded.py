@@ -124,6 +124,13 @@ def test_rows_are_read_one_by_one(function):
             )
 
 
+def long(m, x):
+    made = x[x[:, 0] > 0]
+    for _ in range(1200):
+        made = made + 1
+    return made
+
+
 def cut(x):
     return x.split((x[:, :3] == x[:, :3].amax(1, True)).sum(0).tolist())
 
@@ -146,6 +153,7 @@ UNREAD = {
     "neighbours in pieces": lambda m, x: torch.cat([p.cumsum(0) for p in cut(x)]),
     "share of a piece": lambda m, x: torch.cat([p.softmax(0) for p in cut(x)]),
     "sizes of pieces": lambda m, x: torch.cat([p * p.shape[0] for p in cut(x)]),
+    "a long way": long,
     "numbered": lambda m, x: torch.arange(x[x > 0].shape[0]).sum() + x,
 }
 
