@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from mojoaccel.config import TraceOptions
 from mojoaccel.errors import MojoaccelError
 from mojoaccel.example import Example
+from mojoaccel.trace.bounded import only_sized
 from mojoaccel.trace.export import trace
 from mojoaccel.trace.loader import load_model
 from mojoaccel.trace.replay import graph_runner, module_runner
@@ -124,13 +125,6 @@ def test_rows_are_read_one_by_one(function):
             )
 
 
-def long(m, x):
-    made = x[x[:, 0] > 0]
-    for _ in range(1200):
-        made = made + 1
-    return made
-
-
 def cut(x):
     return x.split((x[:, :3] == x[:, :3].amax(1, True)).sum(0).tolist())
 
@@ -153,7 +147,6 @@ UNREAD = {
     "neighbours in pieces": lambda m, x: torch.cat([p.cumsum(0) for p in cut(x)]),
     "share of a piece": lambda m, x: torch.cat([p.softmax(0) for p in cut(x)]),
     "sizes of pieces": lambda m, x: torch.cat([p * p.shape[0] for p in cut(x)]),
-    "a long way": long,
     "numbered": lambda m, x: torch.arange(x[x > 0].shape[0]).sum() + x,
 }
 
@@ -165,3 +158,15 @@ def test_a_use_of_the_number_is_refused(name):
         trace(load_model(example), TraceOptions())
     assert {d.code for d in caught.value.diagnostics} <= {"MA203", "MA204"}
     assert any("depends on the data" in d.message for d in caught.value.diagnostics)
+
+
+def test_a_long_way_to_a_size_is_followed():
+    graph = torch.fx.Graph()
+    calls = [graph.placeholder("x")]
+    for _ in range(1200):
+        calls.append(graph.call_function(torch.add, (calls[-1], 1)))
+        calls[-1].meta["val"] = torch.empty(6)
+    size = graph.call_function(torch.ops.aten.sym_size.int, (calls[-1], 0))
+    size.meta["val"] = 6
+    graph.output((size, calls[1000]))
+    assert only_sized(graph) == set(calls[1001:])
