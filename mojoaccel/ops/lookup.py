@@ -21,8 +21,10 @@ from mojoaccel.ops.sorting import ordered_dtype
 def lower_search(ctx: KernelContext, node: Node) -> None:
     """``aten.searchsorted`` and ``aten.bucketize``, of tensors or one number."""
     bucketize = node.op == "bucketize"
-    first, second = (*node.inputs, None)[:2]
+    first, second, sorter = (*node.inputs, None, None)[:3]
     bounds_name, values_name = (second, first) if bucketize else (first, second)
+    if sorter is not None:  # tracing gathers the bounds; a graph from elsewhere may not
+        raise ctx.reject(node, "searchsorted with a sorter", "gather the sequence first")
     bounds = ready(ctx, bounds_name)
     t = node.output.type
     values: Held
