@@ -77,6 +77,15 @@ struct Following[q_dt: DType, k_dt: DType, v_dt: DType](
     var count: Int
     """Number of keys."""
 
+    @always_inline
+    def touch[
+        D: Int, DV: Int
+    ](self, key_row: Int, value_row: Int, part: Int, parts: Int):
+        """Brings one part of it to the cache."""
+        touch_rows[D](self.keys, key_row, self.count, part, parts)
+        touch_rows[DV](self.values, value_row, self.count, part, parts)
+        touch_rows[D](self.queries, self.query_row, self.rows, part, parts)
+
 
 @always_inline
 def touch_rows[
