@@ -112,7 +112,7 @@ def conv_scratch_bytes(
 
     `packed_shape` is the shape of the packed weights, `itemsize` that of the accumulation type;
     `conv_transpose2d` and `conv3d` keep `one_tile`.
-    The numbers mirror `row_elements` and `block_tiles` in `conv.mojo`.
+    The numbers mirror `row_elements` and `block_tiles` in `conv_partition.mojo`.
     """
     groups, panels, depth, panel = packed_shape
     line = 64 // itemsize

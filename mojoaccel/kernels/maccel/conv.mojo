@@ -13,102 +13,23 @@ Weights are packed ahead as [groups][ceil(OC/groups/panel)][KH*KW*IC/groups][pan
 from std.sys import simd_width_of, size_of
 
 from maccel.conv_gather import gather_rows, zero_run
+from maccel.conv_partition import (
+    MAX_LINE,
+    SMALL_WEIGHT_BYTES,
+    TilePartition,
+    block_tiles,
+    is_matrix,
+    longest_sum,
+    partition_tiles,
+    row_elements,
+)
 from maccel.conv_store import store_tile, touch_tile
 from maccel.conv_strip import multiply_source, prepare_tile
-from maccel.conv_tile import multiply_tile, tile_rows
-from maccel.image import ImageView
+from maccel.conv_tile import multiply_first, multiply_tile, tile_rows
+from maccel.image import ImageView, Window
 from maccel.pairs import PAIR
-from maccel.team import Share, Team
+from maccel.team import Team
 from maccel.types import Ptr
-
-comptime BLOCK_BYTES = 1 << 20
-"""Gathered values a thread keeps while the weights do not fit in its L2 cache: a panel that comes
-from memory is then used for several tiles."""
-
-comptime SMALL_WEIGHT_BYTES = 1 << 20
-"""Weights that stay in the L2 cache: a thread then gathers one tile at a time, which stays in the
-L1 cache. Measured on 64 channels, 3x3, 56x56: 159 GFLOP/s against 152 with 8 tiles (peak 178)."""
-
-comptime BLOCK_TILES = 8
-"""Most register tiles in a block; more would not reuse a weight panel noticeably better."""
-
-comptime MAX_DEPTH = 192
-"""Longest sum kept in registers; longer ones are cut evenly. The error over the spread of the
-results, for 384 products each: 3.5e-7 in one sum, 2.5e-7 cut at 192 (PyTorch 2.5e-7), 2.1e-7 at 128.
-Speed, against sums of 384: 0 to 1.2 % less at 192, 1 to 2.5 % less at 128. Models that amplify
-roundings (attention scores of thousands) need it. Pairs of bfloat16 are cut at MAX_LINE: their own
-rounding is what one sees.
-"""
-
-comptime MAX_LINE = 384
-"""Longest row of a window that is multiplied where it lies (see `maccel.conv_strip`)."""
-
-
-@always_inline
-def row_elements[acc: DType, depth: Int]() -> Int:
-    """Returns the distance of gathered rows: an odd number of cache lines, so that the rows of a
-    tile never fall on the same cache sets."""
-    comptime lanes = 64 // size_of[acc]()
-    return ((depth + lanes - 1) // lanes | 1) * lanes
-
-
-@always_inline
-def block_tiles[acc: DType, depth: Int, panel: Int, weight_bytes: Int]() -> Int:
-    """Returns how many register tiles of gathered rows a thread keeps at once.
-    """
-    comptime bytes = row_elements[acc, depth]() * tile_rows[
-        acc, panel
-    ]() * size_of[acc]()
-    comptime if weight_bytes <= SMALL_WEIGHT_BYTES:
-        return 1
-    else:
-        return max(1, min(BLOCK_TILES, BLOCK_BYTES // bytes))
-
-
-@fieldwise_init
-struct TilePartition(Copyable, Movable, TrivialRegisterPassable):
-    """The pixels [begin, end) and panels [first, last) that one thread computes.
-    """
-
-    var pixels: Share
-    var panels: Share
-
-
-@always_inline
-def partition_tiles[
-    rows: Int
-](
-    team: Team, pixels: Int, panels: Int, gather_cost: Int, panel_cost: Int
-) -> TilePartition:
-    """Splits a grid of register tiles over the team in two dimensions.
-
-    Every thread gathers its own pixels and streams its own panels, so a split costs, in
-    sixteenths of a tile, `gather_cost` per row of tiles and `panel_cost` per panel. Few pixels
-    with many channels (7x7x512) split over the panels, the reverse over the pixels.
-    """
-    var tiles = (pixels + rows - 1) // rows
-    var best = 1
-    var best_cost = Int.MAX
-    for across in range(1, min(team.size, panels) + 1):
-        var down = team.size // across
-        var t = (tiles + down - 1) // down
-        var p = (panels + across - 1) // across
-        var cost = t * p * 16 + t * gather_cost + p * panel_cost
-        if cost < best_cost:
-            best_cost = cost
-            best = across
-    var down = team.size // best
-    var i = team.id // best
-    var j = team.id % best
-    if i >= down:
-        return TilePartition(Share(0, 0), Share(0, 0))
-    return TilePartition(
-        Share(
-            tiles * i // down * rows,
-            min(pixels, tiles * (i + 1) // down * rows),
-        ),
-        Share(panels * j // best, panels * (j + 1) // best),
-    )
 
 
 @always_inline
@@ -173,205 +94,299 @@ def conv2d[
         store: Epilogue.
         ahead: Brings to the cache what the epilogue will read and write (see `touch_tile`).
     """
-    comptime lanes = simd_width_of[acc]()
     comptime vt = PAIR if dt == PAIR else acc
-    comptime group_in = in_channels // groups
-    comptime group_out = out_channels // groups
-    comptime depth = kernel_h * kernel_w * group_in
-    comptime rows = tile_rows[acc, panel]()
-    comptime half = (rows + 1) // 2
-    comptime lda = row_elements[acc, depth]()
-    comptime limit = MAX_LINE if vt == PAIR else MAX_DEPTH
-    comptime slices = (depth + limit - 1) // limit
-    comptime slice_depth = ((depth + slices - 1) // slices + 3) // 4 * 4
-    comptime group_panels = (group_out + panel - 1) // panel
-    comptime weight_bytes = depth * group_panels * panel * groups * size_of[
-        wt
-    ]()
-    comptime tiles = block_tiles[acc, depth, panel, weight_bytes]()
-    comptime pointwise = (
-        dt == vt
-        and kernel_h * kernel_w * stride_h * stride_w == 1
-        and pad_h + pad_w == 0
+    comptime window = Window(
+        kernel_h,
+        kernel_w,
+        stride_h,
+        stride_w,
+        pad_h,
+        pad_w,
+        dilation_h,
+        dilation_w,
     )
-    comptime assert panel % lanes == 0, "panel must be whole vectors"
+    comptime depth = window.taps() * (in_channels // groups)
+    comptime panels = groups * ((out_channels // groups + panel - 1) // panel)
+    comptime bytes = depth * panels * panel * size_of[wt]()
+    comptime tiles = block_tiles[acc, depth, panel, bytes]()
+    comptime assert panel % simd_width_of[acc]() == 0, "panel: whole vectors"
 
-    var image_pixels = out_h * out_w
-    var pixels = x.count * image_pixels
-    if pixels <= 0:
+    if x.count * out_h * out_w <= 0:
         return
-    var part = partition_tiles[rows](
+    var part = partition_tiles[tile_rows[acc, panel]()](
         team,
-        pixels,
-        groups * group_panels,
+        x.count * out_h * out_w,
+        panels,
         4,
-        12 if weight_bytes > SMALL_WEIGHT_BYTES else 2,
+        12 if bytes > SMALL_WEIGHT_BYTES else 2,
     )
-    comptime line = kernel_w * group_in
-    comptime strips = (
+    comptime if (
         groups == 1
         and tiles == 1
-        and kernel_h * kernel_w > 1
-        and dilation_w == 1
-        and stride_w <= kernel_w
-        and line <= MAX_LINE
-    )
-    comptime if strips:
-        comptime slice_rows = max(1, limit // line)
-        var scratch = team.scratch[vt]()
-        var c = team.scratch[acc]().unsafe_offset(rows * lda)
-        for tile in range(part.pixels.begin, part.pixels.end, rows):
-            var here = min(rows, part.pixels.end - tile)
-            var source = prepare_tile[
-                dt,
-                vt,
-                group_in,
-                kernel_h,
-                kernel_w,
-                stride_h,
-                stride_w,
-                pad_h,
-                pad_w,
-                dilation_h,
-                rows,
-                lda,
-            ](x, out_h, out_w, tile, here, scratch)
-            for p in range(part.panels.begin, part.panels.end):
-                var cols = min(panel, group_out - p * panel)
-                touch_tile[lanes](
-                    tile, here, image_pixels, p * panel, cols, ahead
-                )
-                for kh in range(0, kernel_h, slice_rows):
-                    multiply_source[
-                        acc, wt, rows, panel, stride_w * group_in, lda
-                    ](
-                        source,
-                        kh,
-                        min(slice_rows, kernel_h - kh),
-                        line,
-                        here,
-                        weights.unsafe_offset((p * depth + kh * line) * panel),
-                        c,
-                    )
-                store_tile[acc, panel, S](
-                    c,
-                    tile,
-                    here,
-                    image_pixels,
-                    p * panel,
-                    cols,
-                    store,
-                )
-        return
-
-    # Rows 4096 bytes apart fall on the same set of the L1 cache, which holds 8: then they are
-    # gathered (1024 channels to 256: 64 % of the peak in place, 94 % gathered).
-    var direct = False
-    comptime if pointwise and in_channels * size_of[vt]() % 4096 != 0:
-        direct = (
-            x.sw == in_channels
-            and x.sh == x.width * x.sw
-            and (x.sn == x.height * x.sh or x.count == 1)
+        and window.overlaps()
+        and kernel_w * in_channels <= MAX_LINE
+    ):
+        convolve_strips[vt, acc, in_channels, out_channels, window, panel](
+            team, part, x, weights, out_h, out_w, store, ahead
         )
-    var a_block = team.scratch[vt]()
-    var c_block = team.scratch[acc]().unsafe_offset(tiles * rows * lda)
-    var panel_index = part.panels.begin
-    while panel_index < part.panels.end:
-        var group = panel_index // group_panels
-        var group_end = min(part.panels.end, (group + 1) * group_panels)
-        var view = x
-        view.data = x.data.unsafe_offset(group * group_in)
-        for block in range(part.pixels.begin, part.pixels.end, tiles * rows):
-            var block_rows = min(part.pixels.end - block, tiles * rows)
-            var whole_rows = block_rows // rows * rows
-            var gather_from = 0
-            comptime if pointwise:
-                if direct:
-                    gather_from = whole_rows
-            if gather_from < block_rows:
-                gather_rows[
-                    dt,
-                    vt,
-                    group_in,
-                    kernel_h,
-                    kernel_w,
-                    stride_h,
-                    stride_w,
-                    pad_h,
-                    pad_w,
-                    dilation_h,
-                    dilation_w,
-                    lda,
+    else:
+        convolve_blocks[
+            vt, acc, in_channels, out_channels, groups, window, panel, tiles
+        ](team, part, x, weights, out_h, out_w, store, ahead)
+
+
+@always_inline
+def convolve_strips[
+    dt: DType,
+    wt: DType,
+    //,
+    vt: DType,
+    acc: DType,
+    channels: Int,
+    out_channels: Int,
+    window: Window,
+    panel: Int,
+    S: def[w: Int](Int, Int, Int, SIMD[acc, w]) -> None,
+    A: def[w: Int](Int, Int, Int) -> None,
+](
+    team: Team,
+    part: TilePartition,
+    x: ImageView[dt],
+    weights: Ptr[wt],
+    out_h: Int,
+    out_w: Int,
+    store: S,
+    ahead: A,
+):
+    """Convolves in one group where windows overlap and weights stay in the cache, tile by tile.
+
+    The parameters are those of `conv2d`; `vt` is the type that is multiplied, `part` what this
+    thread computes.
+    """
+    comptime rows = tile_rows[acc, panel]()
+    comptime line = window.kernel_w * channels
+    comptime depth = window.kernel_h * line
+    comptime lda = row_elements[acc, depth]()
+    comptime slice_rows = max(1, longest_sum[vt]() // line)
+    var image_pixels = out_h * out_w
+    var scratch = team.scratch[vt]()
+    var c = team.scratch[acc]().unsafe_offset(rows * lda)
+    for tile in range(part.pixels.begin, part.pixels.end, rows):
+        var here = min(rows, part.pixels.end - tile)
+        var source = prepare_tile[dt, vt, channels, window, rows, lda](
+            x, out_h, out_w, tile, here, scratch
+        )
+        for p in range(part.panels.begin, part.panels.end):
+            var col = p * panel
+            var cols = min(panel, out_channels - col)
+            touch_tile[simd_width_of[acc]()](
+                tile, here, image_pixels, col, cols, ahead
+            )
+            for kh in range(0, window.kernel_h, slice_rows):
+                multiply_source[
+                    acc, wt, rows, panel, window.stride_w * channels, lda
                 ](
+                    source,
+                    kh,
+                    min(slice_rows, window.kernel_h - kh),
+                    line,
+                    here,
+                    weights.unsafe_offset((p * depth + kh * line) * panel),
+                    c,
+                )
+            store_tile[acc, panel, S](
+                c, tile, here, image_pixels, col, cols, store
+            )
+
+
+@always_inline
+def convolve_blocks[
+    dt: DType,
+    wt: DType,
+    //,
+    vt: DType,
+    acc: DType,
+    in_channels: Int,
+    out_channels: Int,
+    groups: Int,
+    window: Window,
+    panel: Int,
+    tiles: Int,
+    S: def[w: Int](Int, Int, Int, SIMD[acc, w]) -> None,
+    A: def[w: Int](Int, Int, Int) -> None,
+](
+    team: Team,
+    part: TilePartition,
+    x: ImageView[dt],
+    weights: Ptr[wt],
+    out_h: Int,
+    out_w: Int,
+    store: S,
+    ahead: A,
+):
+    """Convolves group by group, a block of `tiles` register tiles of gathered windows at a time.
+
+    The parameters are those of `conv2d`; `vt` is the type that is multiplied, `part` what this
+    thread computes.
+    """
+    comptime rows = tile_rows[acc, panel]()
+    comptime channels = in_channels // groups
+    comptime depth = window.taps() * channels
+    comptime lda = row_elements[acc, depth]()
+    comptime group_out = out_channels // groups
+    comptime panels = (group_out + panel - 1) // panel
+    comptime pointwise = dt == vt and window.pointwise()
+    var windows = team.scratch[vt]()
+    var sums = team.scratch[acc]().unsafe_offset(tiles * rows * lda)
+    var matrix = False
+    comptime if pointwise:
+        matrix = is_matrix[in_channels](x)
+    var first = part.panels.begin
+    while first < part.panels.end:
+        var group = first // panels
+        var end = min(part.panels.end, (group + 1) * panels)
+        var view = x
+        view.data = x.data.unsafe_offset(group * channels)
+        for block in range(part.pixels.begin, part.pixels.end, tiles * rows):
+            var count = min(part.pixels.end - block, tiles * rows)
+            var whole = count // rows * rows
+            var in_place = whole if matrix else 0
+            if in_place < count:
+                gather_rows[dt, vt, channels, window, lda](
                     view,
                     out_h,
                     out_w,
-                    block + gather_from,
-                    block_rows - gather_from,
-                    a_block.unsafe_offset(gather_from * lda),
+                    block + in_place,
+                    count - in_place,
+                    windows.unsafe_offset(in_place * lda),
                 )
                 # The last tile is computed whole: no stale denormals in its spare rows.
-                if whole_rows < block_rows:
+                if whole < count:
                     zero_run(
-                        a_block.unsafe_offset(block_rows * lda),
-                        (whole_rows + rows - block_rows) * lda,
+                        windows.unsafe_offset(count * lda),
+                        (whole + rows - count) * lda,
                     )
-            for p in range(panel_index, group_end):
-                var col = (p - group * group_panels) * panel
-                var cols = min(panel, group_out - col)
-                for s in range(slices):
-                    var k = s * slice_depth
-                    var b = weights.unsafe_offset((p * depth + k) * panel)
-                    var length = min(slice_depth, depth - k)
-                    for row in range(0, block_rows, rows):
-                        var c = c_block
-                        comptime if slices > 1:
-                            c = c_block.unsafe_offset(row * panel)
-                        var a = a_block.unsafe_offset(row * lda + k)
-                        var here = min(rows, block_rows - row)
-                        if s == slices - 1:
-                            touch_tile[lanes](
-                                block + row,
-                                here,
-                                image_pixels,
-                                group * group_out + col,
-                                cols,
-                                ahead,
-                            )
-                        if here <= half:
-                            multiply_tile[acc, wt, half, panel, lda](
-                                a, b, c, length, s == 0
-                            )
-                        else:
-                            var gathered = True
-                            comptime if pointwise:
-                                if direct and row < whole_rows:
-                                    gathered = False
-                                    multiply_tile[
-                                        acc, wt, rows, panel, in_channels
-                                    ](
-                                        view.data.unsafe_bitcast[
-                                            Scalar[vt]
-                                        ]().unsafe_offset(
-                                            (block + row) * in_channels + k
-                                        ),
-                                        b,
-                                        c,
-                                        length,
-                                        s == 0,
-                                    )
-                            if gathered:
-                                multiply_tile[acc, wt, rows, panel, lda](
-                                    a, b, c, length, s == 0
-                                )
-                        if s == slices - 1:
-                            store_tile[acc, panel, S](
-                                c,
-                                block + row,
-                                here,
-                                image_pixels,
-                                group * group_out + col,
-                                cols,
-                                store,
-                            )
-        panel_index = group_end
+            for p in range(first, end):
+                var at = (p - group * panels) * panel
+                multiply_block[
+                    acc,
+                    rows,
+                    panel,
+                    depth,
+                    lda,
+                    in_channels if pointwise else 0,
+                ](
+                    view.data.unsafe_offset(block * in_channels),
+                    windows,
+                    weights.unsafe_offset(p * depth * panel),
+                    sums,
+                    block,
+                    count,
+                    in_place,
+                    out_h * out_w,
+                    group * group_out + at,
+                    min(panel, group_out - at),
+                    store,
+                    ahead,
+                )
+        first = end
+
+
+@always_inline
+def multiply_block[
+    dt: DType,
+    vt: DType,
+    wt: DType,
+    //,
+    acc: DType,
+    rows: Int,
+    panel: Int,
+    depth: Int,
+    lda: Int,
+    matrix_row: Int,
+    S: def[w: Int](Int, Int, Int, SIMD[acc, w]) -> None,
+    A: def[w: Int](Int, Int, Int) -> None,
+](
+    matrix: Ptr[dt],
+    windows: Ptr[vt],
+    weights: Ptr[wt],
+    sums: Ptr[acc],
+    block: Int,
+    count: Int,
+    in_place: Int,
+    image_pixels: Int,
+    col: Int,
+    cols: Int,
+    store: S,
+    ahead: A,
+):
+    """Multiplies a block of windows by a panel of weights and hands the results to the epilogue.
+
+    Parameters:
+        dt: Stored type of the image.
+        vt: Type of the values that are multiplied.
+        wt: Stored type of the weights.
+        acc: Type of the sums.
+        rows: Rows of a register tile.
+        panel: Columns of the panel.
+        depth: Length of the reduction.
+        lda: Elements from one gathered window to the next.
+        matrix_row: Elements from one row to the next where the image is a matrix; 0 if it never is.
+        S: Epilogue.
+        A: Called before it.
+
+    Args:
+        matrix: The block's first pixel in the image.
+        windows: Gathered windows.
+        weights: The panel.
+        sums: Room for a tile, or for all of the block if its sums are cut.
+        block: The block's first pixel in the output.
+        count: Its pixels.
+        in_place: How many of them, whole tiles, are multiplied where they lie in the image.
+        image_pixels: Pixels of an image of the output.
+        col: The panel's first channel.
+        cols: Channels of the panel.
+        store: Epilogue.
+        ahead: Called before it.
+    """
+    comptime limit = longest_sum[vt]()
+    comptime slices = (depth + limit - 1) // limit
+    comptime slice_depth = ((depth + slices - 1) // slices + 3) // 4 * 4
+    for s in range(slices):
+        var k = s * slice_depth
+        var b = weights.unsafe_offset(k * panel)
+        var length = min(slice_depth, depth - k)
+        var last = s == slices - 1
+        for row in range(0, count, rows):
+            var here = min(rows, count - row)
+            var c = sums
+            comptime if slices > 1:
+                c = sums.unsafe_offset(row * panel)
+            if last:
+                touch_tile[simd_width_of[acc]()](
+                    block + row, here, image_pixels, col, cols, ahead
+                )
+            if matrix_row > 0 and row < in_place:
+                comptime if matrix_row > 0:
+                    multiply_tile[acc, wt, rows, panel, matrix_row](
+                        matrix.unsafe_bitcast[Scalar[vt]]().unsafe_offset(
+                            row * matrix_row + k
+                        ),
+                        b,
+                        c,
+                        length,
+                        s == 0,
+                    )
+            else:
+                multiply_first[acc, wt, rows, panel, lda](
+                    windows.unsafe_offset(row * lda + k),
+                    b,
+                    c,
+                    length,
+                    here,
+                    s == 0,
+                )
+            if last:
+                store_tile[acc, panel, S](
+                    c, block + row, here, image_pixels, col, cols, store
+                )

@@ -2,11 +2,11 @@
 
 from std.sys import simd_width_of
 
-from maccel.conv import MAX_DEPTH, partition_tiles, row_elements
 from maccel.conv_gather import gather_rows, zero_run
+from maccel.conv_partition import MAX_DEPTH, partition_tiles, row_elements
 from maccel.conv_store import store_tile
-from maccel.conv_tile import multiply_tile, tile_rows
-from maccel.image import ImageView
+from maccel.conv_tile import multiply_first, tile_rows
+from maccel.image import ImageView, Window
 from maccel.team import Team
 from maccel.types import Ptr
 
@@ -92,10 +92,19 @@ def conv3d[
     """
     comptime group_in = in_channels // groups
     comptime group_out = out_channels // groups
-    comptime plane_taps = kernel_h * kernel_w * group_in
+    comptime window = Window(
+        kernel_h,
+        kernel_w,
+        stride_h,
+        stride_w,
+        pad_h,
+        pad_w,
+        dilation_h,
+        dilation_w,
+    )
+    comptime plane_taps = window.taps() * group_in
     comptime depth = kernel_d * plane_taps
     comptime rows = tile_rows[acc, panel]()
-    comptime half = (rows + 1) // 2
     comptime lda = row_elements[acc, depth]()
     comptime group_panels = (group_out + panel - 1) // panel
     comptime assert panel % simd_width_of[acc]() == 0, "panel: whole vectors"
@@ -131,20 +140,9 @@ def conv3d[
                 image.data = x.planes.data.unsafe_offset(
                     n * x.sv + id * x.planes.sn + group * group_in
                 )
-                gather_rows[
-                    dt,
-                    acc,
-                    group_in,
-                    kernel_h,
-                    kernel_w,
-                    stride_h,
-                    stride_w,
-                    pad_h,
-                    pad_w,
-                    dilation_h,
-                    dilation_w,
-                    lda,
-                ](image, out_h, out_w, first, here, target)
+                gather_rows[dt, acc, group_in, window, lda](
+                    image, out_h, out_w, first, here, target
+                )
             zero_run(a.unsafe_offset(here * lda), (rows - here) * lda)
             for p in range(
                 max(part.panels.begin, group * group_panels),
@@ -153,14 +151,9 @@ def conv3d[
                 for k in range(0, depth, MAX_DEPTH):
                     var b = weights.unsafe_offset((p * depth + k) * panel)
                     var length = min(MAX_DEPTH, depth - k)
-                    if here <= half:
-                        multiply_tile[acc, wt, half, panel, lda](
-                            a.unsafe_offset(k), b, c, length, k == 0
-                        )
-                    else:
-                        multiply_tile[acc, wt, rows, panel, lda](
-                            a.unsafe_offset(k), b, c, length, k == 0
-                        )
+                    multiply_first[acc, wt, rows, panel, lda](
+                        a.unsafe_offset(k), b, c, length, here, k == 0
+                    )
                 var col = (p - group * group_panels) * panel
                 store_tile[acc, panel](
                     c,

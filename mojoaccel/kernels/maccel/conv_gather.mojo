@@ -2,7 +2,7 @@
 
 from std.sys import simd_width_of
 
-from maccel.image import ImageView
+from maccel.image import ImageView, Window
 from maccel.types import Ptr
 
 
@@ -74,14 +74,7 @@ def gather_rows[
     dt: DType,
     acc: DType,
     channels: Int,
-    kernel_h: Int,
-    kernel_w: Int,
-    stride_h: Int,
-    stride_w: Int,
-    pad_h: Int,
-    pad_w: Int,
-    dilation_h: Int,
-    dilation_w: Int,
+    window: Window,
     lda: Int,
 ](
     x: ImageView[dt],
@@ -108,29 +101,29 @@ def gather_rows[
     var n = first_pixel // (out_h * out_w)
     var oh = in_image // out_w
     var ow = in_image % out_w
-    var touching = dilation_w == 1 and x.sw == channels
+    var touching = window.dilation_w == 1 and x.sw == channels
+    comptime line = window.kernel_w * channels
     for r in range(count):
         var row = target.unsafe_offset(r * lda)
-        var iw0 = ow * stride_w - pad_w
-        var ih0 = oh * stride_h - pad_h
+        var iw0 = window.left(ow)
+        var ih0 = window.top(oh)
         var image = x.data.unsafe_offset(n * x.sn)
-        var whole = iw0 >= 0 and iw0 + (kernel_w - 1) * dilation_w < x.width
-        for kh in range(kernel_h):
-            var ih = ih0 + kh * dilation_h
-            var taps = row.unsafe_offset(kh * kernel_w * channels)
+        var last = iw0 + (window.kernel_w - 1) * window.dilation_w
+        var whole = iw0 >= 0 and last < x.width
+        for kh in range(window.kernel_h):
+            var ih = ih0 + kh * window.dilation_h
+            var taps = row.unsafe_offset(kh * line)
             if ih < 0 or ih >= x.height:
-                zero_run(taps, kernel_w * channels)
+                zero_run(taps, line)
                 continue
-            var line = image.unsafe_offset(ih * x.sh)
+            var source = image.unsafe_offset(ih * x.sh)
             if whole and touching:
-                copy_run[dt, acc, kernel_w * channels](
-                    line.unsafe_offset(iw0 * x.sw), taps
-                )
+                copy_run[dt, acc, line](source.unsafe_offset(iw0 * x.sw), taps)
             else:
-                for kw in range(kernel_w):
-                    var iw = iw0 + kw * dilation_w
+                for kw in range(window.kernel_w):
+                    var iw = iw0 + kw * window.dilation_w
                     copy_or_zero[dt, acc, channels](
-                        line.unsafe_offset(iw * x.sw),
+                        source.unsafe_offset(iw * x.sw),
                         taps.unsafe_offset(kw * channels),
                         iw >= 0 and iw < x.width,
                     )

@@ -1,12 +1,13 @@
 """Convolution of bfloat16 images, two channels or two elements of a window at a time."""
 
 from maccel.amx import fits_tiles
-from maccel.conv import conv2d, partition_tiles, row_elements
+from maccel.conv import conv2d
 from maccel.conv_gather import gather_rows, zero_run
+from maccel.conv_partition import partition_tiles, row_elements
 from maccel.conv_store import store_tile
 from maccel.conv_tile import multiply_tile, tile_rows
 from maccel.conv_tiles import conv2d_tiles
-from maccel.image import ImageView
+from maccel.image import ImageView, Window
 from maccel.pairs import PAIR, as_pairs
 from maccel.team import Team
 from maccel.tiles import PANEL
@@ -132,7 +133,17 @@ def conv2d_odd_pairs[
     channels, 7x7, 224x224 to 64 (2 threads, Zen 4): 706 us; widened to float32 1387 us.
     """
     comptime H = DType.bfloat16
-    comptime depth = kernel_h * kernel_w * in_channels
+    comptime window = Window(
+        kernel_h,
+        kernel_w,
+        stride_h,
+        stride_w,
+        pad_h,
+        pad_w,
+        dilation_h,
+        dilation_w,
+    )
+    comptime depth = window.taps() * in_channels
     comptime pairs = (depth + 1) // 2
     comptime rows = tile_rows[acc, panel]()
     comptime lda = row_elements[PAIR, pairs]()
@@ -147,20 +158,9 @@ def conv2d_odd_pairs[
     var c = team.scratch[acc]().unsafe_offset(rows * lda)
     for tile in range(part.pixels.begin, part.pixels.end, rows):
         var here = min(rows, part.pixels.end - tile)
-        gather_rows[
-            H,
-            H,
-            in_channels,
-            kernel_h,
-            kernel_w,
-            stride_h,
-            stride_w,
-            pad_h,
-            pad_w,
-            dilation_h,
-            dilation_w,
-            2 * lda,
-        ](x, out_h, out_w, tile, here, windows)
+        gather_rows[H, H, in_channels, window, 2 * lda](
+            x, out_h, out_w, tile, here, windows
+        )
         comptime if depth % 2 == 1:
             for row in range(here):
                 windows[unsafe_offset=row * 2 * lda + depth] = 0

@@ -9,8 +9,8 @@ time; only tiles that touch the padding copy it (once, not once per tap).
 from std.sys import simd_width_of
 
 from maccel.conv_gather import gather_rows, zero_run
-from maccel.conv_tile import multiply_tile, tile_rows
-from maccel.image import ImageView
+from maccel.conv_tile import multiply_first, multiply_tile
+from maccel.image import ImageView, Window
 from maccel.types import Ptr
 
 
@@ -34,17 +34,16 @@ def copy_strip[
     dt: DType,
     acc: DType,
     channels: Int,
-    kernel_h: Int,
-    dilation_h: Int,
+    window: Window,
     columns: Int,
     stride: Int,
 ](x: ImageView[dt], n: Int, ih0: Int, iw0: Int, target: Ptr[acc]):
-    """Copies `kernel_h` stretches of `columns` pixels, zero outside the image, `stride` apart.
+    """Copies the rows of windows, `columns` pixels of each, zero outside the image, `stride` apart.
     """
     var left = max(0, min(columns, -iw0))
     var right = max(left, min(columns, x.width - iw0))
-    for kh in range(kernel_h):
-        var ih = ih0 + kh * dilation_h
+    for kh in range(window.kernel_h):
+        var ih = ih0 + kh * window.dilation_h
         var line = target.unsafe_offset(kh * stride)
         if ih < 0 or ih >= x.height:
             zero_run(line, columns * channels)
@@ -75,13 +74,7 @@ def prepare_tile[
     dt: DType,
     vt: DType,
     channels: Int,
-    kernel_h: Int,
-    kernel_w: Int,
-    stride_h: Int,
-    stride_w: Int,
-    pad_h: Int,
-    pad_w: Int,
-    dilation_h: Int,
+    window: Window,
     rows: Int,
     lda: Int,
 ](
@@ -94,18 +87,18 @@ def prepare_tile[
 ) -> TileSource[vt]:
     """Finds, copies or gathers the input of the `count` output pixels from `tile` on.
     """
-    comptime columns = (rows - 1) * stride_w + kernel_w
+    comptime columns = (rows - 1) * window.stride_w + window.kernel_w
     comptime stride = columns * channels
     var ow = tile % out_w
     if count == rows and ow + rows <= out_w and x.sw == channels:
         var oh = tile // out_w % out_h
         var n = tile // (out_w * out_h)
-        var ih0 = oh * stride_h - pad_h
-        var iw0 = ow * stride_w - pad_w
+        var ih0 = window.top(oh)
+        var iw0 = window.left(ow)
         comptime if dt == vt:
             if (
                 ih0 >= 0
-                and ih0 + (kernel_h - 1) * dilation_h < x.height
+                and ih0 + (window.kernel_h - 1) * window.dilation_h < x.height
                 and iw0 >= 0
                 and iw0 + columns <= x.width
             ):
@@ -113,29 +106,18 @@ def prepare_tile[
                     x.data.unsafe_bitcast[Scalar[vt]]().unsafe_offset(
                         n * x.sn + ih0 * x.sh + iw0 * x.sw
                     ),
-                    dilation_h * x.sh,
+                    window.dilation_h * x.sh,
                     True,
                 )
-        copy_strip[dt, vt, channels, kernel_h, dilation_h, columns, stride](
+        copy_strip[dt, vt, channels, window, columns, stride](
             x, n, ih0, iw0, scratch
         )
         return TileSource[vt](scratch, stride, True)
-    gather_rows[
-        dt,
-        vt,
-        channels,
-        kernel_h,
-        kernel_w,
-        stride_h,
-        stride_w,
-        pad_h,
-        pad_w,
-        dilation_h,
-        1,
-        lda,
-    ](x, out_h, out_w, tile, count, scratch)
+    gather_rows[dt, vt, channels, window, lda](
+        x, out_h, out_w, tile, count, scratch
+    )
     zero_run(scratch.unsafe_offset(count * lda), (rows - count) * lda)
-    return TileSource[vt](scratch, kernel_w * channels, False)
+    return TileSource[vt](scratch, window.kernel_w * channels, False)
 
 
 @always_inline
@@ -158,18 +140,13 @@ def multiply_source[
     c: Ptr[acc],
 ):
     """Multiplies some kernel rows of a tile's input by their weights."""
-    comptime half = (rows + 1) // 2
     var a = source.data.unsafe_offset(kernel_row * source.step)
     var first = kernel_row == 0
     if source.strip:
         multiply_tile[acc, wt, rows, panel, pixel_step](
             a, b, c, line, first, kernel_rows, source.step
         )
-    elif count <= half:
-        multiply_tile[acc, wt, half, panel, lda](
-            a, b, c, line * kernel_rows, first
-        )
     else:
-        multiply_tile[acc, wt, rows, panel, lda](
-            a, b, c, line * kernel_rows, first
+        multiply_first[acc, wt, rows, panel, lda](
+            a, b, c, line * kernel_rows, count, first
         )

@@ -95,3 +95,16 @@ def multiply_tile[
             if not first:
                 sum += c.unsafe_load[width=lanes](at)
             c.unsafe_store(at, sum)
+
+
+@always_inline
+def multiply_first[
+    vt: DType, //, acc: DType, wt: DType, rows: Int, panel: Int, lda: Int
+](a: Ptr[vt], b: Ptr[wt], c: Ptr[acc], depth: Int, count: Int, first: Bool,):
+    """Computes the first `count` rows of a tile, by half a tile where that has enough.
+    """
+    comptime half = (rows + 1) // 2
+    if count <= half:
+        multiply_tile[acc, wt, half, panel, lda](a, b, c, depth, first)
+    else:
+        multiply_tile[acc, wt, rows, panel, lda](a, b, c, depth, first)

@@ -9,11 +9,11 @@ strip where the padding touches them. The rest is gathered, one window after the
 from std.sys import simd_width_of
 
 from maccel.amx import TILE_ROWS, TILE_STEPS, tile_steps
-from maccel.conv import row_elements
 from maccel.conv_gather import gather_rows, zero_run
+from maccel.conv_partition import row_elements
 from maccel.conv_store import store_tile
 from maccel.conv_strip import copy_strip
-from maccel.image import ImageView
+from maccel.image import ImageView, Window
 from maccel.pairs import PAIR, as_pairs
 from maccel.team import Team
 from maccel.tile_grid import (
@@ -84,18 +84,24 @@ def conv2d_tiles[
         out_w: Width of the output.
         store: Epilogue.
     """
+    comptime window = Window(
+        kernel_h,
+        kernel_w,
+        stride_h,
+        stride_w,
+        pad_h,
+        pad_w,
+        dilation_h,
+        dilation_w,
+    )
     comptime line = kernel_w * channels
     comptime depth = kernel_h * line
     comptime lda = row_elements[PAIR, depth]()
     comptime panels = (out_channels + PANEL - 1) // PANEL
     comptime most = gathered_tiles[depth]()
-    comptime dense = kernel_h * kernel_w == 1 and pad_h + pad_w == 0
+    comptime dense = window.taps() == 1 and pad_h + pad_w == 0
     comptime strips = (
-        not dense
-        and kernel_h * kernel_w > 1
-        and dilation_w == 1
-        and stride_w <= kernel_w
-        and tile_steps[line]() >= 8
+        not dense and window.overlaps() and tile_steps[line]() >= 8
     )
     var image_pixels = out_h * out_w
     var pixels = x.count * image_pixels
@@ -149,8 +155,8 @@ def conv2d_tiles[
                 comptime span = (TILE_ROWS - 1) * stride_w + kernel_w
                 var above = tile // lines.across
                 var n = above // out_h
-                var ih = above % out_h * stride_h - pad_h
-                var iw = lines.start(tile) * stride_w - pad_w
+                var ih = window.top(above % out_h)
+                var iw = window.left(lines.start(tile))
                 var columns = (lines.height - 1) * stride_w + kernel_w
                 if (
                     ih >= 0
@@ -163,15 +169,9 @@ def conv2d_tiles[
                         dilation_h * x.sh,
                     )
                 var copy = scratch.unsafe_offset(slot * TILE_ROWS * lda)
-                copy_strip[
-                    PAIR,
-                    PAIR,
-                    channels,
-                    kernel_h,
-                    dilation_h,
-                    span,
-                    span * channels,
-                ](x, n, ih, iw, copy)
+                copy_strip[PAIR, PAIR, channels, window, span, span * channels](
+                    x, n, ih, iw, copy
+                )
                 return Rows(copy, span * channels)
 
             multiply_grid[kernel_h, line, panels, most](
@@ -184,20 +184,9 @@ def conv2d_tiles[
     @always_inline
     def gather(tile: Int, slot: Int) {imm} -> Rows:
         var target = scratch.unsafe_offset(slot * TILE_ROWS * lda)
-        gather_rows[
-            PAIR,
-            PAIR,
-            channels,
-            kernel_h,
-            kernel_w,
-            stride_h,
-            stride_w,
-            pad_h,
-            pad_w,
-            dilation_h,
-            dilation_w,
-            lda,
-        ](x, out_h, out_w, all.first(tile), all.height, target)
+        gather_rows[PAIR, PAIR, channels, window, lda](
+            x, out_h, out_w, all.first(tile), all.height, target
+        )
         return Rows(target, 0)
 
     multiply_grid[1, depth, panels, most](
@@ -234,7 +223,17 @@ def conv2d_gathered[
     [panels][depth/2][PANEL][2], the depth a multiple of 32 and zero beyond the window.
     """
     comptime H = DType.bfloat16
-    comptime depth = kernel_h * kernel_w * in_channels
+    comptime window = Window(
+        kernel_h,
+        kernel_w,
+        stride_h,
+        stride_w,
+        pad_h,
+        pad_w,
+        dilation_h,
+        dilation_w,
+    )
+    comptime depth = window.taps() * in_channels
     comptime pairs = (depth + 31) // 32 * TILE_STEPS
     comptime lda = row_elements[PAIR, pairs]()
     comptime panels = (out_channels + PANEL - 1) // PANEL
@@ -264,20 +263,9 @@ def conv2d_gathered[
     def gather(tile: Int, slot: Int) {imm} -> Rows:
         var target = scratch.unsafe_offset(slot * TILE_ROWS * lda)
         var rows = Ptr[H](unsafe_from_address=Int(target))
-        gather_rows[
-            H,
-            H,
-            in_channels,
-            kernel_h,
-            kernel_w,
-            stride_h,
-            stride_w,
-            pad_h,
-            pad_w,
-            dilation_h,
-            dilation_w,
-            2 * lda,
-        ](x, out_h, out_w, grid.first(tile), grid.height, rows)
+        gather_rows[H, H, in_channels, window, 2 * lda](
+            x, out_h, out_w, grid.first(tile), grid.height, rows
+        )
         comptime if 2 * pairs > depth:
             for row in range(grid.height):
                 zero_run(

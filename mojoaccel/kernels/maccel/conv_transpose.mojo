@@ -7,10 +7,10 @@ product over its own taps: no zeros are inserted and no output is added to twice
 
 from std.sys import simd_width_of
 
-from maccel.conv import partition_tiles, row_elements
 from maccel.conv_gather import copy_or_zero, zero_run
+from maccel.conv_partition import partition_tiles, row_elements
 from maccel.conv_store import store_tile
-from maccel.conv_tile import multiply_tile, tile_rows
+from maccel.conv_tile import multiply_first, tile_rows
 from maccel.image import ImageView
 from maccel.team import Team
 from maccel.types import Ptr
@@ -79,7 +79,6 @@ def conv_transpose2d[
     comptime group_out = out_channels // groups
     comptime taps = kernel_h * kernel_w
     comptime rows = tile_rows[acc, panel]()
-    comptime half = (rows + 1) // 2
     comptime lda = row_elements[acc, taps * group_in]()
     comptime group_panels = (group_out + panel - 1) // panel
     comptime assert panel % simd_width_of[acc]() == 0, "panel: whole vectors"
@@ -144,14 +143,9 @@ def conv_transpose2d[
                             (p * taps + k) * group_in * panel
                         )
                         var at = a.unsafe_offset(used * group_in)
-                        if here <= half:
-                            multiply_tile[acc, wt, half, panel, lda](
-                                at, b, c, group_in, used == 0
-                            )
-                        else:
-                            multiply_tile[acc, wt, rows, panel, lda](
-                                at, b, c, group_in, used == 0
-                            )
+                        multiply_first[acc, wt, rows, panel, lda](
+                            at, b, c, group_in, here, used == 0
+                        )
                         used += 1
                     if used == 0:
                         zero_run(c, rows * panel)

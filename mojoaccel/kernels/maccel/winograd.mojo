@@ -18,8 +18,8 @@ they would make artifacts larger by 7/9 and be read from memory instead of the c
 
 from std.sys import simd_width_of, size_of
 
-from maccel.conv import partition_tiles, row_elements
 from maccel.conv_gather import zero_run
+from maccel.conv_partition import partition_tiles, row_elements
 from maccel.conv_tile import multiply_tile, tile_rows
 from maccel.image import ImageView
 from maccel.team import Team
