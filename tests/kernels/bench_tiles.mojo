@@ -13,6 +13,7 @@ from maccel.attention import attention, attention_scratch
 from maccel.conv_pairs import conv2d_pairs
 from maccel.image import ImageView
 from maccel.linear import linear, linear_scratch
+from maccel.memory import touch_to_write
 from maccel.pairs import as_pairs, has_pairs
 from maccel.pool import pool_create, pool_run, pool_set_scratch
 from maccel.team import Team, TaskFn
@@ -59,6 +60,10 @@ def task_conv[
     def store[w: Int](n: Int, p: Int, col: Int, v: SIMD[F, w]) {imm}:
         y.unsafe_store(p * O + col, v.cast[H]())
 
+    @always_inline
+    def ahead[w: Int](n: Int, p: Int, col: Int) {imm}:
+        touch_to_write(y, p * O + col)
+
     comptime pad = kernel // 2
     conv2d_pairs[
         F, C, O, kernel, kernel, stride, stride, pad, pad, 1, 1, 1, PANEL
@@ -71,6 +76,7 @@ def task_conv[
         side,
         side,
         store,
+        ahead,
     )
 
 
