@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import replace
 
-from mojoaccel.artifact.packing import AMX_PANEL, fits_tiles
-from mojoaccel.artifact.packing_conv import (
-    conv_panels,
-    conv_scratch_bytes,
-    conv_tile_rows,
-    conv_tiles_scratch,
-)
+from mojoaccel.artifact.packing_conv import conv_panels, conv_scratch_bytes
 from mojoaccel.ir.dims import Size, size_prod
 from mojoaccel.ir.graph import Node
 from mojoaccel.ir.plan import Arg, Closure, KernelCall, Param, View
-from mojoaccel.ir.types import BF16, F32, DType
+from mojoaccel.ir.types import DType
 from mojoaccel.ops.images import (
     channels_last,
     channels_last_order,
-    even_strides,
     image,
     image_kernel,
     pair,
@@ -29,12 +20,9 @@ from mojoaccel.ops.images import (
 )
 from mojoaccel.ops.lazy import Lazy
 from mojoaccel.ops.lowering import KernelContext
-from mojoaccel.ops.matmul import accumulate_dtype, makes_pairs
+from mojoaccel.ops.matmul import accumulate_dtype
+from mojoaccel.ops.plane_convolution import Settings, convolve
 from mojoaccel.ops.registry import Kernel, OpDef, PointwiseContext
-from mojoaccel.ops.winograd import winograd_pays, winograd_scratch_bytes
-
-LONGEST_SUM = 768
-"""Longest window that `conv2d_odd_pairs` adds up in registers."""
 
 
 def lower_convolution(ctx: KernelContext, node: Node) -> None:
@@ -50,6 +38,7 @@ def lower_convolution(ctx: KernelContext, node: Node) -> None:
         pads = same_padding(kernel, dilation)
     else:
         pads = (0,) * spatial if padding == "valid" else pair(padding, spatial)
+    assert w is not None
     if not ctx.is_weight(w):
         raise ctx.reject(node, "convolution with a weight computed at run time")
     if ctx.type(x).rank != weight.rank:
@@ -81,168 +70,6 @@ def add_channel_bias(ctx: KernelContext, lazy: Lazy, node: Node, bias: str) -> L
         return p.call("add", p.operand(0), p.operand(1))
 
     return ctx.add_epilogue(lazy, node, [shaped], total)
-
-
-def convolve(
-    ctx: KernelContext,
-    node: Node,
-    x: str | None,
-    w: str | None,
-    settings: tuple[Sequence[int], Sequence[int], Sequence[int]],
-    groups: int,
-) -> Lazy:
-    """Schedule a convolution; the result is channels-last."""
-    assert w is not None
-    rank = ctx.type(x).rank
-    order = channels_last_order(rank)
-    view = ctx.view(x, accept=channels_last, order=order)
-    acc = accumulate_dtype(view.dtype)
-    out_channels, per_group, *taps = (int(str(n)) for n in ctx.type(w).shape)
-    in_channels = per_group * groups
-    (kh, kw) = with_height(taps, 1)
-    (sh, sw) = with_height(settings[0], 1)
-    (ph, pw) = with_height(settings[1], 0)
-    (dh, dw) = with_height(settings[2], 1)
-    common: tuple[tuple[str, Param], ...] = (
-        ("kernel_h", kh),
-        ("kernel_w", kw),
-        ("stride_h", sh),
-        ("stride_w", sw),
-        ("pad_h", ph),
-        ("pad_w", pw),
-        ("dilation_h", dh),
-        ("dilation_w", dw),
-    )
-    macs = size_prod([*node.output.type.shape, per_group * kh * kw])
-    lanes = ctx.lanes(acc)
-    if per_group == 1 and groups > 1:
-        blocks = -(-out_channels // lanes)
-        packed = ctx.weight(w, "depthwise", {"lanes": lanes}, (blocks, kh * kw, lanes))
-        params = (("in_channels", in_channels), ("multiplier", out_channels // groups), *common)
-        return image_kernel(
-            ctx,
-            node,
-            "maccel.depthwise",
-            "depthwise_conv2d",
-            params,
-            (image(view), Arg("ptr", packed)),
-            dtype=acc,
-            scratch=0,
-            macs=macs * 2,
-        )
-    if (
-        out_channels == in_channels
-        and per_group in (2, 4, 8, 16)
-        and out_channels % lanes == 0
-        and (lanes % per_group == 0 or per_group % lanes == 0)
-    ):  # groups of few channels: measured 2 to 8 times faster than the dense kernel
-        packed = ctx.weight(
-            w, "grouped", {"lanes": lanes}, (out_channels // lanes, kh, per_group, kw, lanes)
-        )
-        return image_kernel(
-            ctx,
-            node,
-            "maccel.depthwise",
-            "grouped_conv2d",
-            (("channels", out_channels), ("group", per_group), *common),
-            (image(view), Arg("ptr", packed)),
-            dtype=acc,
-            scratch=0,
-            macs=macs,
-        )
-    question = convolution_question(view, out_channels, groups, common)
-    pairs = makes_pairs(ctx, view.dtype, per_group) and even_strides(view)
-    depth = kh * kw * per_group // (2 if pairs else 1)
-    amx = pairs and ctx.amx and groups == 1 and fits_tiles(depth)
-    whole = groups == 1 and view.dtype == ctx.type(w).dtype == BF16
-    most = math.inf if ctx.amx else LONGEST_SUM if ctx.dot_pairs and not pairs else 0
-    if whole and not amx and 16 <= kh * kw * per_group <= most:
-        params = (("in_channels", in_channels), ("out_channels", out_channels), *common)
-        return convolve_gathered(ctx, node, view, w, params, macs)
-    widths = [AMX_PANEL] if amx else conv_panels(out_channels // groups, lanes)
-    panel = ctx.tiles.choose(question, widths)
-    panels = -(-(out_channels // groups) // panel)
-    packed = ctx.weight(
-        w,
-        "conv_pairs" if pairs else "conv",
-        {"groups": groups, "panel": panel},
-        (groups, panels, depth, panel, *((2,) if pairs else ())),
-    )
-    sizes = (("in_channels", in_channels), ("out_channels", out_channels))
-    registers = 16 if ctx.simd_bytes == 32 else 32
-    half_rows = (conv_tile_rows(panel, lanes, registers) + 1) // 2
-    form = ((kh, kw), (sh, sw), (dh, dw))
-    settled: tuple[tuple[str, Param], ...]
-    if (
-        groups == 1
-        and view.dtype == acc
-        and winograd_pays(node.output.type.shape, (in_channels, out_channels), form, half_rows)
-    ):
-        module, function = "maccel.winograd", "conv2d_winograd"
-        settled = (*sizes, ("pad_h", ph), ("pad_w", pw), ("panel", panel))
-        scratch = winograd_scratch_bytes(in_channels, panel, lanes, registers, acc.size)
-    else:
-        module, function = (
-            ("maccel.conv_pairs", "conv2d_pairs") if pairs else ("maccel.conv", "conv2d")
-        )
-        settled = (*sizes, *common, ("groups", groups), ("panel", panel))
-        scratch = conv_scratch_bytes(
-            (groups, panels, depth, panel),
-            lanes=lanes,
-            registers=registers,
-            itemsize=acc.size,
-            weight_itemsize=4 if pairs else view.dtype.size,
-        )
-        if amx:
-            scratch = conv_tiles_scratch(depth)
-    return image_kernel(
-        ctx,
-        node,
-        module,
-        function,
-        settled,
-        (image(view), Arg("ptr", packed)),
-        dtype=acc,
-        scratch=scratch,
-        macs=macs,
-        question=question,
-        ahead=module != "maccel.winograd",
-    )
-
-
-def convolve_gathered(
-    ctx: KernelContext,
-    node: Node,
-    view: View,
-    w: str,
-    params: Sequence[tuple[str, Param]],
-    macs: Size,
-) -> Lazy:
-    """Convolve what neither pairs up nor fills AMX tiles: windows filled up with zeros."""
-    out_channels, *window = (int(str(n)) for n in ctx.type(w).shape)
-    lanes = ctx.lanes(F32)
-    step, panel = (32, AMX_PANEL) if ctx.amx else (2, conv_panels(out_channels, lanes)[0])
-    depth = -(-math.prod(window) // step) * step
-    shape = (1, -(-out_channels // panel), depth // 2, panel)
-    packed = ctx.weight(w, "conv_gathered", {"depth": depth, "panel": panel}, (*shape, 2))
-    if ctx.amx:
-        module, function = "maccel.conv_tiles", "conv2d_gathered"
-        scratch = conv_tiles_scratch(depth // 2)
-    else:
-        module, function = "maccel.conv_pairs", "conv2d_odd_pairs"
-        params = (*params, ("panel", panel))
-        scratch = conv_scratch_bytes(shape, lanes=lanes, registers=32, one_tile=True)
-    return image_kernel(
-        ctx,
-        node,
-        module,
-        function,
-        params,
-        (image(view), Arg("ptr", packed)),
-        dtype=F32,
-        scratch=scratch,
-        macs=macs,
-    )
 
 
 def packed_panels(
@@ -279,15 +106,10 @@ def packed_panels(
     return packed, panel, scratch
 
 
-Settings = tuple[Sequence[int], Sequence[int], Sequence[int]]
-"""Stride, padding and dilation of each spatial axis."""
-
-
 def convolve_transposed(
-    ctx: KernelContext, node: Node, x: str | None, w: str | None, settings: Settings, groups: int
+    ctx: KernelContext, node: Node, x: str | None, w: str, settings: Settings, groups: int
 ) -> Lazy:
     """Schedule a transposed convolution of one or two axes."""
-    assert w is not None
     rank = ctx.type(x).rank
     view = ctx.view(x, accept=channels_last, order=channels_last_order(rank))
     acc = accumulate_dtype(view.dtype)
@@ -328,10 +150,9 @@ def volume(view: View) -> Arg:
 
 
 def convolve_volume(
-    ctx: KernelContext, node: Node, x: str | None, w: str | None, settings: Settings, groups: int
+    ctx: KernelContext, node: Node, x: str | None, w: str, settings: Settings, groups: int
 ) -> Lazy:
     """Schedule a convolution of three axes."""
-    assert w is not None
     view = ctx.view(x, accept=channels_last, order=channels_last_order(5))
     acc = accumulate_dtype(view.dtype)
     out_channels, inputs, *kernel = (int(str(n)) for n in ctx.type(w).shape)
@@ -366,15 +187,6 @@ def convolve_volume(
         order=channels_last_order(5),
         vector_coord=2,
     )
-
-
-def convolution_question(
-    view: View, out_channels: int, groups: int, settings: Sequence[tuple[str, Param]]
-) -> str:
-    """Return what the best tile of a convolution depends on."""
-    shape = "x".join(str(n) for n in view.shape)
-    form = ",".join(str(v) for _, v in settings)
-    return f"conv {view.dtype.name} {shape} out={out_channels} groups={groups} form={form}"
 
 
 OPS = (

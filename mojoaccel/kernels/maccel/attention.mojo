@@ -188,11 +188,7 @@ def attention[
         var height = rows * (block + 1) // blocks - row
         var base = item * rows if split else 0
 
-        for i in range(base, base + height):
-            buffers.top[unsafe_offset=i] = constant[acc, 1](-INF)
-            buffers.total[unsafe_offset=i] = 0
-        for i in range(base * B.value_depth, (base + height) * B.value_depth):
-            buffers.output[unsafe_offset=i] = 0
+        buffers.clear(base, height)
         var paired = (
             able and height > FEW_ROWS and k_row % 2 == 0 and factor > 0
         )
@@ -243,10 +239,9 @@ def attention[
         if not split:
             for i in range(height):
                 var h = (row + i) // q_len
-                var sum = buffers.total[unsafe_offset=i]
                 store_row[B.W, DV](
                     buffers.output.unsafe_offset(i * B.value_depth),
-                    Scalar[acc](0) if sum == 0 else 1 / sum,
+                    reciprocal(buffers.total[unsafe_offset=i]),
                     b,
                     head + h,
                     row + i - h * q_len,
@@ -268,6 +263,12 @@ def attention[
                 i % q_len,
                 store,
             )
+
+
+@always_inline
+def reciprocal[acc: DType, //](total: Scalar[acc]) -> Scalar[acc]:
+    """Returns what completes the softmax of a row; 0 where it sees no key."""
+    return Scalar[acc](0) if total == 0 else 1 / total
 
 
 @always_inline
@@ -326,4 +327,4 @@ def combine[
                     line.unsafe_load[width=W](d)
                     + line.unsafe_load[width=W](other + d) * part,
                 )
-    return Scalar[acc](0) if total == 0 else 1 / total
+    return reciprocal(total)

@@ -15,6 +15,7 @@ from std.sys import simd_width_of, size_of
 from maccel.amx import TILE_ROWS, TILE_STEPS, fits_tiles, has_amx
 from maccel.gemm import tile_rows
 from maccel.conv_gather import zero_run
+from maccel.math_poly import INF, constant
 from maccel.memory import touch
 from maccel.pack import pack_panel
 from maccel.pairs import PAIR, as_pairs, has_pairs, pack_row_pairs
@@ -149,6 +150,17 @@ struct Buffers[acc: DType, D: Int, DV: Int](
         self.top = self.scores.unsafe_offset(Self.score_rows * KEYS)
         self.total = self.top.unsafe_offset(BLOCK_ROWS)
         self.queries = self.total.unsafe_offset(BLOCK_ROWS)
+
+    @always_inline
+    def clear(self, first: Int, rows: Int):
+        """Prepares rows for their first keys."""
+        for i in range(first, first + rows):
+            self.top[unsafe_offset=i] = constant[Self.acc, 1](-INF)
+            self.total[unsafe_offset=i] = 0
+        for i in range(
+            first * Self.value_depth, (first + rows) * Self.value_depth
+        ):
+            self.output[unsafe_offset=i] = 0
 
 
 @no_inline
