@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mojoaccel.artifact.copying import copy_folder
 from mojoaccel.config import BuildOptions
 from mojoaccel.engines.max.stages import check_graph
 from mojoaccel.errors import error
@@ -256,10 +257,8 @@ def plan_text(plan: Plan, commands: tuple[tuple[str, ...], ...]) -> str:
 
 def _signed_copy(folder: Path, target: Path, key: Path) -> Path:
     """Copy an artifact and sign the copy: the compile's own product may be the cache's."""
-    import shutil
-
     from mojoaccel.artifact.signing import sign
 
-    shutil.copytree(folder, target)
+    copy_folder(folder, target)
     sign(target, key)
     return target

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from mojoaccel.artifact.copying import copy_file, copy_folder
 from mojoaccel.errors import error
 
 
@@ -66,9 +67,9 @@ def place_folder(source: Path, final: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target)
+        copy_folder(source, target)
     else:
-        shutil.copyfile(source, target)
+        copy_file(source, target)
 
 
 def _replace(new: Path, final: Path, old: Path) -> None:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mojoaccel.artifact.copying import copy_folder
 from mojoaccel.config import options_key
 from mojoaccel.errors import Diagnostic, MojoaccelError, SourceLoc
 from mojoaccel.ir.serialize import parse_plan, plan_to_text
@@ -378,7 +379,7 @@ def _package(job: Job) -> Artifact:
 
 def _write_artifact(job: Job, artifact: Artifact, folder: Path) -> None:
     if artifact.path != folder / ARTIFACT:
-        shutil.copytree(artifact.path, folder / ARTIFACT, dirs_exist_ok=True)
+        copy_folder(artifact.path, folder / ARTIFACT)
 
 
 def _read_artifact(job: Job, folder: Path) -> Artifact:

@@ -1,13 +1,13 @@
 """Results appear at their place whole or not at all."""
 
 import os
-import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
 from mojoaccel import placing
+from mojoaccel.artifact import copying
 from mojoaccel.errors import MojoaccelError
 from mojoaccel.placing import place, place_folder, write_text
 
@@ -127,16 +127,11 @@ def test_an_interrupt_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path / "out") == []
 
 
-def _with_copy(function):
-    """Defaults of copytree, with another function that copies files."""
-    return tuple(function if d is shutil.copy2 else d for d in shutil.copytree.__defaults__)
-
-
 def test_the_reason_is_given_once(made, tmp_path, monkeypatch):
     def full(source, target, **kwargs):
         raise OSError(28, "No space left on device", str(target))
 
-    monkeypatch.setattr(shutil.copytree, "__defaults__", _with_copy(full))
+    monkeypatch.setattr(copying, "copy_file", full)
     final = tmp_path / "out" / "model.maccel"
     message = refusal(made, final)
     assert message == f"{final} cannot be written: [Errno 28] No space left on device"

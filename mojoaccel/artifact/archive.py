@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mojoaccel.artifact.copying import CHUNK, copy_bytes
 from mojoaccel.artifact.hashing import remembered_digest
 from mojoaccel.errors import error
 
@@ -74,4 +75,10 @@ def _unpack(path: Path, draft: Path) -> None:
             parts = Path(name).parts
             if Path(name).is_absolute() or ".." in parts:
                 raise error("MA601", f"{path.name} has an entry outside the artifact: {name}")
-        archive.extractall(draft)
+        entries = archive.infolist()
+        archive.extractall(draft, [e for e in entries if e.file_size < CHUNK])
+        for large in (e for e in entries if e.file_size >= CHUNK):
+            target = draft / large.filename
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(large) as source, target.open("wb", buffering=0) as file:
+                copy_bytes(source, file, large.file_size)

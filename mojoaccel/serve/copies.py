@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from mojoaccel.artifact.copying import copy_folder
 from mojoaccel.errors import error
 
 PREFIX = "mojoaccel-serve-"
@@ -36,7 +37,7 @@ class Copies:
         target = Path(tempfile.mkdtemp(dir=self._place()))
         skipped = shutil.ignore_patterns("check", "mojo", "include")
         try:
-            shutil.copytree(path, target, dirs_exist_ok=True, ignore=skipped)
+            copy_folder(path, target, skipped)
         except (OSError, shutil.Error) as e:
             shutil.rmtree(target, ignore_errors=True)
             raise error("MA601", f"{path.name} cannot be read: {e}") from e

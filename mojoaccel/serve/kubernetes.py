@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mojoaccel.artifact.archive import open_folder
+from mojoaccel.artifact.copying import copy_folder
 from mojoaccel.artifact.hashing import file_digest
 from mojoaccel.artifact.manifest import Manifest, read_manifest
 from mojoaccel.errors import error
@@ -168,7 +169,7 @@ def write_context(image: Image, place: Path) -> None:
                 shutil.copyfile(source, target / room)
         model = place / "models" / f"{image.name}.maccel"
         shutil.rmtree(model, ignore_errors=True)
-        shutil.copytree(image.folder, model)
+        copy_folder(image.folder, model)
         for name, text in files(image).items():
             (place / name).write_text(text, encoding="utf-8")
     except (OSError, shutil.Error) as e:

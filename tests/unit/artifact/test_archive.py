@@ -3,6 +3,7 @@ import zipfile
 
 import pytest
 
+from mojoaccel.artifact import archive as archives
 from mojoaccel.artifact.archive import open_folder, write_archive
 from mojoaccel.errors import MojoaccelError
 
@@ -16,6 +17,11 @@ def folder(tmp_path):
     return place
 
 
+@pytest.fixture(params=[100, 1 << 20], ids=["large files", "small files"])
+def chunk(request, monkeypatch):
+    monkeypatch.setattr(archives, "CHUNK", request.param)
+
+
 @pytest.fixture
 def cache(tmp_path):
     return tmp_path / "cache" / "unpacked"
@@ -27,7 +33,7 @@ def refused(path, cache):
     return caught.value.code, caught.value.diagnostics[0].message
 
 
-def test_an_archive_unpacks_to_the_same_files_once(folder, cache, tmp_path):
+def test_an_archive_unpacks_to_the_same_files_once(folder, cache, tmp_path, chunk):
     archive = tmp_path / "model.zip"
     write_archive(folder, archive)
     unpacked = open_folder(archive, cache)
@@ -73,7 +79,7 @@ def test_entries_outside_the_artifact_are_refused(cache, tmp_path, name):
     assert not (tmp_path / "evil").exists()
 
 
-def test_a_damaged_archive_leaves_nothing(folder, cache, tmp_path):
+def test_a_damaged_archive_leaves_nothing(folder, cache, tmp_path, chunk):
     path = tmp_path / "model.zip"
     write_archive(folder, path)
     data = bytearray(path.read_bytes())
