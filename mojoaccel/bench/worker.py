@@ -78,16 +78,16 @@ class Worker:
         import torch
 
         from mojoaccel.bench.workloads import Inputs, save_arrays
-        from mojoaccel.ir.types import BF16, BY_TORCH
-        from mojoaccel.trace.replay import module_runner
+        from mojoaccel.ir.types import BY_TORCH
+        from mojoaccel.trace.replay import module_runner, tensor_runner, to_array
 
         setup = self._setup(request)
         torch.set_num_threads(setup.threads)
         example = setup.model.load()
         arrays = Inputs.load(self.folder).arrays
-        own = module_runner(example)(arrays)
-        # bfloat16 travels as uint16, which is no type of ours.
-        names = [BY_TORCH.get(str(a.dtype), BF16).name for a in own]
+        tensors = tensor_runner(example)(arrays)
+        names = [BY_TORCH[str(t.dtype).removeprefix("torch.")].name for t in tensors]
+        own = [to_array(t) for t in tensors]
         source = "float64"
         try:
             exact = module_runner(example, double=True)(arrays)

@@ -26,7 +26,18 @@ def module_runner(
 ) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
     """Return a function from flattened inputs to flattened outputs, as numpy arrays.
 
-    Buffers that the module changes are put back after each call. bfloat16 travels as uint16;
+    As `tensor_runner`; bfloat16 leaves as uint16 too.
+    """
+    call = tensor_runner(example, double=double)
+    return lambda inputs: [to_array(t) for t in call(inputs)]
+
+
+def tensor_runner(
+    example: Example, *, double: bool = False
+) -> Callable[[Sequence[np.ndarray]], list[torch.Tensor]]:
+    """Return a function from flattened inputs, as numpy arrays, to flattened outputs.
+
+    Buffers that the module changes are put back after each call. bfloat16 arrives as uint16;
     with `double` every floating weight and input becomes float64 and so do the outputs.
     """
     module = in_double(example.module) if double else example.module
@@ -40,7 +51,7 @@ def module_runner(
     ]
     kinds = [t.dtype for t in tensors]
 
-    def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def run(inputs: Sequence[np.ndarray]) -> list[torch.Tensor]:
         given = [to_tensor(a, k, double) for a, k in zip(inputs, kinds, strict=True)]
         fresh = [leaf if p < 0 else given[p] for leaf, p in zip(leaves, places, strict=True)]
         args, kwargs = pytree.tree_unflatten(fresh, spec)
@@ -57,7 +68,7 @@ def module_runner(
                     # A module may have put another tensor in its place, of another shape too.
                     owner._buffers[name] = buffer
                     buffer.copy_(content)
-        return [to_array(t) for t in pytree.tree_leaves(result) if _is(t)]
+        return [t for t in pytree.tree_leaves(result) if _is(t)]
 
     return run
 
