@@ -15,7 +15,6 @@ from maccel.attention_buffers import (
     copy_query_pairs,
 )
 from maccel.attention_weights import LOG2_E, weight_of
-from maccel.gemm import tile_rows
 from maccel.math_poly import INF, constant
 from maccel.team import POOL_SCRATCH_BYTES, Team
 from maccel.types import Ptr

@@ -12,7 +12,7 @@ polynomial (0.97-1.00).
 
 from std.sys import simd_width_of, size_of
 
-from maccel.amx import TILE_ROWS, TILE_STEPS, fits_tiles, has_amx
+from maccel.amx import TILE_ROWS, TILE_STEPS, has_amx
 from maccel.gemm import tile_rows
 from maccel.conv_gather import zero_run
 from maccel.math_poly import INF, constant

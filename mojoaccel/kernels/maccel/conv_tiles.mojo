@@ -6,8 +6,6 @@ of its pixels then overlap in memory, and the tile reads them in place, or from 
 strip where the padding touches them. The rest is gathered, one window after the other.
 """
 
-from std.sys import simd_width_of
-
 from maccel.amx import TILE_ROWS, TILE_STEPS, tile_steps
 from maccel.conv_gather import gather_rows, zero_run
 from maccel.conv_partition import row_elements
